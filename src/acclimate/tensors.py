@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 State = dict[str, Tensor]
 """What a recommender learned about B users; the first dimension of every tensor is B."""
@@ -86,3 +90,33 @@ def to(state: State, device: torch.device | str) -> State:
 def nbytes(state: State) -> int:
     """Bytes held by the tensors of a State."""
     return sum(value.nbytes for value in state.values())
+
+
+def map_tensors(value: T, change: Callable[[Tensor], Tensor]) -> T:
+    """The same structure of dataclasses, dicts and tuples with every tensor changed."""
+    if isinstance(value, Tensor):
+        return change(value)  # type: ignore[return-value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: map_tensors(getattr(value, f.name), change) for f in dataclasses.fields(value)}
+        return dataclasses.replace(value, **fields)
+    if isinstance(value, dict):
+        return {name: map_tensors(v, change) for name, v in value.items()}  # type: ignore[return-value]
+    if isinstance(value, tuple):
+        return tuple(map_tensors(v, change) for v in value)  # type: ignore[return-value]
+    return value
+
+
+def named_tensors(value: object, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor inside dataclasses, dicts and tuples, with its path such as ``inputs.ids``."""
+    if isinstance(value, Tensor):
+        yield prefix, value
+        return
+    parts: Iterable[tuple[str, object]] = ()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+    elif isinstance(value, Mapping):
+        parts = value.items()
+    elif isinstance(value, tuple):
+        parts = ((str(i), v) for i, v in enumerate(value))
+    for name, part in parts:
+        yield from named_tensors(part, f"{prefix}.{name}" if prefix else name)

@@ -1,0 +1,83 @@
+"""Meta-trains the ridge head on ratings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from acclimate.data import Dataset, TaskBatch, TaskSampler
+from acclimate.encoders import FieldRows, RowEncoder
+from acclimate.errors import UserInputError
+from acclimate.learners.base import Run
+from acclimate.learners.episodic import Episodic
+from acclimate.models.base import Recommender
+from acclimate.models.ridge import RidgeHead
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Learns :class:`~acclimate.models.ridge.RidgeHead` so that the posterior after a few ratings predicts the rest.
+
+    Attributes:
+        embedding_size: D, width of the item vectors without the constant.
+        support: smallest and largest support of a training task. query: most query ratings of one.
+        epochs, batch_size, outer_lr: of :class:`~acclimate.learners.episodic.Episodic`.
+        id_decay: weight decay of id embeddings. With little of it every item is memorised and new users gain
+            nothing. decay: of everything learned about fields.
+        id_dropout: share of items that lose their id in a training batch, so that a new item is nothing special.
+        beta: the query loss is quadratic below this error and linear above (smooth L1).
+    """
+
+    embedding_size: int = 32
+    support: tuple[int, int] = (1, 80)
+    query: int = 100
+    epochs: int = 20
+    batch_size: int = 64
+    outer_lr: float = 5e-3
+    id_decay: float = 0.5
+    decay: float = 0.01
+    id_dropout: float = 0.1
+    beta: float = 1.0
+    name: str = "ridge"
+
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> RidgeHead:  # noqa: B008
+        if not dataset.explicit:
+            raise UserInputError(f"{self.name} predicts ratings; {dataset.name!r} has none. Use implicit_ridge.")
+        generator = run.generator()
+        initial = self._initial(dataset, generator)
+        catalogue = dataset.catalogue().to(run.device)
+
+        def loss(head: RidgeHead, batch: TaskBatch, generator: torch.Generator) -> Tensor:
+            ids = torch.cat([batch.support.items.ids, batch.query.items.ids], 1)
+            used, where = torch.unique(ids.clamp(min=0), return_inverse=True)
+            items = catalogue[used]
+            dropped = torch.rand(len(used), generator=generator).to(used.device) < self.id_dropout
+            encoded = head.encode(replace(items, ids=torch.where(dropped, -1, items.ids)))
+            cut = batch.support.items.ids.shape[1]
+            state = head.posterior(encoded.at(where[:, :cut]), batch.support)
+            predicted = head.predict(state, encoded.at(where[:, cut:]))
+            mask = batch.query.mask
+            return F.smooth_l1_loss(predicted[mask], batch.query.values[mask], beta=self.beta)
+
+        return Episodic(
+            sampler=TaskSampler(self.support, self.query, self.batch_size),
+            epochs=self.epochs,
+            outer_lr=self.outer_lr,
+            decay={"*.ids": self.id_decay, "bias.fields": 0.0, "log_*": 0.0, "*": self.decay},
+        ).train(initial, ("*.ids", "*.fields", "log_*"), loss, dataset, run, self.name)
+
+    def _initial(self, dataset: Dataset, generator: torch.Generator) -> RidgeHead:
+        items, users = FieldRows(dataset.items.schema), FieldRows(dataset.users.schema)
+        n, width = dataset.n_items, self.embedding_size
+        bias = RowEncoder.create(items, n, 1, 0.0)
+        bias.fields[0] = dataset.interactions.values.mean()
+        return RidgeHead(
+            vectors=RowEncoder.create(items, n, width, 0.1, generator),
+            bias=bias,
+            prior=RowEncoder.create(users, 0, width + 1, 0.0),
+            log_precision=torch.zeros(width + 1),
+            log_noise=torch.zeros(1),
+        )
