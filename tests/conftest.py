@@ -8,7 +8,7 @@ pytest.register_assert_rewrite("acclimate.testing")
 torch.set_num_threads(1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data sets, or a skip that says how to give one."""
     folder = os.environ.get("ACCLIMATE_DATA")

@@ -77,7 +77,9 @@ class Dataset:
     def implicit(self) -> Dataset:
         """Every event counts as chosen, with strength 1, whatever its rating."""
         ones = torch.ones(len(self.interactions))
-        return replace(self, interactions=self.interactions.with_values(ones), explicit=False, value_range=(1.0, 1.0))
+        return replace(
+            self, interactions=self.interactions.with_values(ones), explicit=False, value_range=(1.0, 1.0)
+        )
 
     def transposed(self) -> Dataset:
         """Users and items exchanged, so that a task is an item: whatever adapts to users adapts to items."""

@@ -55,7 +55,7 @@ class Items:
     ids: Tensor
     fields: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def __getitem__(self, index: Tensor | slice | tuple[object, ...]) -> Items:
+    def __getitem__(self, index: Tensor | slice | tuple[Tensor | slice | int | None, ...]) -> Items:
         """Indexes the leading dimensions of ids and fields alike."""
         return Items(self.ids[index], {name: value[index] for name, value in self.fields.items()})
 
@@ -100,7 +100,9 @@ class FeatureTable:
             if name not in frame.columns:
                 raise UserInputError(f"kinds names {name!r}; the table has {', '.join(frame.columns)}.")
             if kind not in get_args(Kind):
-                raise UserInputError(f"Unknown kind {kind!r} for {name!r}; use one of {', '.join(get_args(Kind))}.")
+                raise UserInputError(
+                    f"Unknown kind {kind!r} for {name!r}; use one of {', '.join(get_args(Kind))}."
+                )
         schema = tuple(infer_field(frame[name], kinds.get(name)) for name in frame.columns)
         return cls.encode(frame, schema)
 
@@ -110,7 +112,11 @@ class FeatureTable:
         schema = tuple(schema)
         columns, texts = {}, {}
         for spec in schema:
-            series = frame[spec.name] if spec.name in frame.columns else pl.Series(spec.name, [None] * frame.height)
+            series = (
+                frame[spec.name]
+                if spec.name in frame.columns
+                else pl.Series(spec.name, [None] * frame.height)
+            )
             if spec.kind == "text":
                 texts[spec.name] = tuple(series.cast(pl.String).fill_null("").to_list())
             else:
@@ -129,6 +135,29 @@ class FeatureTable:
             texts={name: tuple(text[i] for i in where) for name, text in self.texts.items()},
             n_rows=len(where),
         )
+
+    def to_frame(self) -> pl.DataFrame:
+        """The columns as they were read: labels, numbers, text; null where missing or never seen.
+
+        Numbers come back to float32 precision, times as seconds since epoch, multi fields as lists. Encoding
+        the frame with the same schema gives the same table.
+        """
+        columns: dict[str, pl.Series] = {}
+        for spec in self.schema:
+            if spec.kind == "text":
+                text = pl.Series(self.texts[spec.name], dtype=pl.String)
+                columns[spec.name] = text.set(text == "", None)
+            elif spec.kind in ("numeric", "time"):
+                x = self.columns[spec.name].double().numpy() * spec.std + spec.mean
+                columns[spec.name] = pl.Series(x, dtype=pl.Float64).fill_nan(None)
+            elif spec.kind == "categorical":
+                labels = pl.Series([None, *spec.values], dtype=pl.String)
+                columns[spec.name] = labels.gather(self.columns[spec.name].numpy())
+            else:
+                rows = self.columns[spec.name].tolist()
+                lists = [[spec.values[code - 1] for code in row if code > 0] for row in rows]
+                columns[spec.name] = pl.Series(lists, dtype=pl.List(pl.String))
+        return pl.DataFrame(columns) if columns else pl.DataFrame(height=self.n_rows)
 
     def gather(self, rows: Tensor) -> dict[str, Tensor]:
         """Fields of the given rows [...]; where a row is -1, every field is missing."""
@@ -153,8 +182,8 @@ def infer_field(series: pl.Series, kind: Kind | None = None) -> Field:
 
     Dates and times are ``time``. Booleans, and whole numbers with at most 32 distinct values, are
     ``categorical``; other numbers ``numeric``. Lists, and text of which at least one row in a hundred holds a
-    ``|``, are ``multi``. Other text is ``categorical`` if a value repeats twice on average and is at most
-    64 characters long, else ``text``.
+    ``|`` that parts it into pieces of at most 64 characters, are ``multi``. Other text is ``categorical`` if
+    a value repeats twice on average and is at most 64 characters long, else ``text``.
     """
     kind = kind or _infer_kind(series)
     if kind == "text":
@@ -180,10 +209,14 @@ def _infer_kind(series: pl.Series) -> Kind:
     if series.dtype.is_numeric():
         return "numeric"
     text = series.cast(pl.String)
-    if text.str.contains("|", literal=True).sum() >= max(1, present / 100):
+    parted = text.str.contains("|", literal=True).sum() >= max(1, present / 100)
+    if parted and _longest(_split(text).explode()) <= 64:
         return "multi"
-    longest = int(text.str.len_chars().max() or 0)  # type: ignore[arg-type]
-    return "categorical" if present / distinct >= 2 and longest <= 64 else "text"
+    return "categorical" if present / distinct >= 2 and _longest(text) <= 64 else "text"
+
+
+def _longest(text: pl.Series) -> int:
+    return int(text.str.len_chars().max() or 0)  # type: ignore[arg-type]
 
 
 def _labels(series: pl.Series) -> pl.Series:
@@ -191,22 +224,30 @@ def _labels(series: pl.Series) -> pl.Series:
     return text.set(text == "", None)
 
 
-def _split(series: pl.Series) -> pl.Series:
+def _split(series: pl.Series, separator: str = "|") -> pl.Series:
     if isinstance(series.dtype, pl.List):
         return series.cast(pl.List(pl.String))
-    parts = series.cast(pl.String).fill_null("").str.split("|")
+    parts = series.cast(pl.String).fill_null("").str.split(separator)
     return parts.list.eval(pl.element().str.strip_chars().filter(pl.element().str.strip_chars() != ""))
 
 
 def _seconds(series: pl.Series) -> pl.Series:
     if series.dtype.is_temporal():
         return series.cast(pl.Datetime("us")).dt.epoch("s").cast(pl.Float64)
+    if series.dtype == pl.String:
+        day = series.str.head(10).str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")).dt.epoch("s")
+        return pl.select(pl.coalesce(series.cast(pl.Float64, strict=False), day.cast(pl.Float64))).to_series()
     return series.cast(pl.Float64, strict=False)
 
 
 def _numeric_field(series: pl.Series, kind: Kind) -> Field:
     x = _seconds(series).to_numpy().astype(np.float64)
     x = x[np.isfinite(x)]
+    if len(x) == 0 and series.dtype == pl.String and series.drop_nulls().len():
+        raise UserInputError(
+            f"The column {series.name!r} cannot be {kind}: {series.drop_nulls()[0]!r} is neither a number "
+            "nor a date."
+        )
     if len(x) == 0:
         return Field(series.name, kind)
     mean, std = float(x.mean()), float(x.std()) or 1.0
@@ -220,12 +261,16 @@ def _encode_column(series: pl.Series, spec: Field) -> Tensor:
             x = _seconds(series).to_numpy().astype(np.float64)
         except pl.exceptions.PolarsError:
             raise DataError(f"Column {spec.name!r} should hold numbers; found {series.dtype}.") from None
-        return torch.from_numpy(np.where(np.isfinite(x), (x - spec.mean) / spec.std, np.nan).astype(np.float32))
+        return torch.from_numpy(
+            np.where(np.isfinite(x), (x - spec.mean) / spec.std, np.nan).astype(np.float32)
+        )
     code = {value: i + 1 for i, value in enumerate(spec.values)}
     if spec.kind == "categorical":
-        return torch.tensor([code.get(v, 0) if v is not None else 0 for v in _labels(series)], dtype=torch.int64)
+        return torch.tensor(
+            [code.get(v, 0) if v is not None else 0 for v in _labels(series)], dtype=torch.int64
+        )
     rows = torch.zeros(len(series), spec.width, dtype=torch.int64)
-    for i, values in enumerate(_split(series)):
+    for i, values in enumerate(_split(series, spec.separator)):
         codes = [code[v] for v in ([] if values is None else values) if v in code][: spec.width]
         rows[i, : len(codes)] = torch.tensor(codes, dtype=torch.int64)
     return rows

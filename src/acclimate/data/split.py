@@ -46,7 +46,8 @@ def user_tasks(
     """One evaluation task for each user with enough events.
 
     Args:
-        users: [T] candidate users; those with fewer than ``min_events`` or more than ``max_events`` are left out.
+        users: [T] candidate users; those with fewer than ``min_events`` or more than ``max_events`` are left
+            out.
         query: query events of a task, held out before the support is chosen; None for all that the support
             leaves, which needs ``max_support``.
         max_support: longest support; None for all that the query leaves.
@@ -98,7 +99,9 @@ def new_users(
         UserInputError: too few users, or none with enough events.
     """
     generator = torch.Generator().manual_seed(seed)
-    train_users, validation_users, test_users = _partition(dataset.n_users, test, validation, "users", generator)
+    train_users, validation_users, test_users = _partition(
+        dataset.n_users, test, validation, "users", generator
+    )
 
     def tasks(users: Tensor) -> Tasks:
         held_out = dataset.select_users(users)
@@ -113,7 +116,8 @@ def new_users(
         )
 
     return _checked(
-        Split(dataset.select_users(train_users), tasks(validation_users), tasks(test_users), "new-users"), dataset
+        Split(dataset.select_users(train_users), tasks(validation_users), tasks(test_users), "new-users"),
+        dataset,
     )
 
 
@@ -168,17 +172,22 @@ def new_users_and_items(
 def by_time(dataset: Dataset, *, test: float = 0.1, validation: float = 0.1) -> Split:
     """One clock for everybody: train on the past, be asked about the future.
 
-    Times are cut at two quantiles of all events. A test task's support is the user's whole past before the cut,
-    oldest first (empty for somebody new), its query everything after it.
+    Times are cut at two quantiles of all events. A test task's support is the user's whole past before the
+    cut, oldest first (empty for somebody new), its query everything after it.
 
     Raises:
         UserInputError: the data has no times.
     """
     times = _times(dataset)
-    cuts = torch.quantile(times.double(), torch.tensor([1 - test - validation, 1 - test], dtype=torch.float64))
-    first, second = (int(c) for c in cuts)
+    # torch.quantile takes 16 million values at most.
+    in_order = times.sort().values
+    first, second = (
+        int(in_order[int(share * (len(times) - 1))]) for share in (1 - test - validation, 1 - test)
+    )
     everyone = torch.arange(dataset.n_users)
-    validation_tasks = _cross_tasks(dataset, everyone, times <= first, (times > first) & (times <= second), None)
+    validation_tasks = _cross_tasks(
+        dataset, everyone, times <= first, (times > first) & (times <= second), None
+    )
     test_tasks = _cross_tasks(dataset, everyone, times <= second, times > second, None)
     return _checked(Split(dataset.keep(times <= first), validation_tasks, test_tasks, "by-time"), dataset)
 
@@ -213,8 +222,9 @@ def four_states(
 ) -> tuple[Dataset, dict[str, Tasks]]:
     """MeLU's four states: warm, and new users (UC), new items (IC), both (UIC).
 
-    A rating belongs to a state by (is its user new?) x (is its item new?). A task is a user with ``min_events``
-    to ``max_events`` ratings *in that state*; ``query`` random ones are the query, the others the support.
+    A rating belongs to a state by (is its user new?) x (is its item new?). A task is a user with
+    ``min_events`` to ``max_events`` ratings *in that state*; ``query`` random ones are the query, the others
+    the support.
 
     Args:
         new_users: [*] rows of the users held out. new_items: [*] rows of the items held out.
@@ -222,7 +232,8 @@ def four_states(
     Returns:
         The warm ratings to train on, and the tasks of ``warm``, ``UC``, ``IC`` and ``UIC``.
 
-    Source: Lee et al., "MeLU: Meta-Learned User Preference Estimator for Cold-Start Recommendation", KDD 2019, 4.1.
+    Source: Lee et al., "MeLU: Meta-Learned User Preference Estimator for Cold-Start Recommendation",
+    KDD 2019, 4.1.
     """
     generator = torch.Generator().manual_seed(seed)
     inter = dataset.interactions
@@ -264,7 +275,8 @@ def _partition(
     if n - n_test - n_validation < 1:
         raise UserInputError(f"{n} {what} are too few to hold out {test:.0%} for test and {validation:.0%}.")
     order = torch.randperm(n, generator=generator)
-    test_rows, validation_rows, train_rows = order.split([n_test, n_validation, n - n_test - n_validation])
+    test_rows, validation_rows = order[:n_test], order[n_test : n_test + n_validation]
+    train_rows = order[n_test + n_validation :]
     return train_rows.sort().values, validation_rows.sort().values, test_rows.sort().values
 
 
@@ -307,7 +319,9 @@ def _cross_tasks(
 
 def _times(dataset: Dataset) -> Tensor:
     if dataset.interactions.times is None:
-        raise UserInputError("A split by time needs times; this data has none. Name the column with columns={}.")
+        raise UserInputError(
+            "A split by time needs times; this data has none. Name the column with columns={}."
+        )
     return dataset.interactions.times
 
 

@@ -125,7 +125,8 @@ class Tasks:
 
     def batches(self, size: int = 256) -> Iterator[tuple[Tensor, TaskBatch]]:
         """All tasks in order, ``size`` at a time, as (rows, batch)."""
-        for rows in torch.arange(len(self)).split(size):
+        for start in range(0, len(self), size):
+            rows = torch.arange(start, min(start + size, len(self)))
             yield rows, self.batch(rows)
 
     def hash(self) -> str:
@@ -186,9 +187,9 @@ def sample_tasks(
 ) -> Tasks:
     """One random task for each of the given users.
 
-    A support size is drawn uniformly from ``support`` (both ends included), but at least one event is left for
-    the query, which takes up to ``query`` of the remaining events. Users with fewer than two events give a
-    task with an empty support.
+    A support size is drawn uniformly from ``support`` (both ends included), but at least one event is left
+    for the query, which takes up to ``query`` of the remaining events. Users with fewer than two events give
+    a task with an empty support.
 
     Args:
         dataset: what to draw from. users: [T] rows; each should have at least one event.
@@ -202,7 +203,9 @@ def sample_tasks(
     low, high = support
     drawn = torch.randint(low, high + 1, (len(users),), generator=generator)
     sizes = torch.minimum(drawn, (lengths - 1).clamp(min=0))
-    return make_tasks(dataset, users, events, lengths, support=sizes, query=(lengths - sizes).clamp(max=query))
+    return make_tasks(
+        dataset, users, events, lengths, support=sizes, query=(lengths - sizes).clamp(max=query)
+    )
 
 
 @dataclass(frozen=True)

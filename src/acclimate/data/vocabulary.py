@@ -26,7 +26,9 @@ class Vocabulary:
 
     def __init__(self, ids: pl.Series) -> None:
         if ids.null_count():
-            raise UserInputError(f"{ids.null_count()} of {len(ids)} ids are missing; drop or fill them first.")
+            raise UserInputError(
+                f"{ids.null_count()} of {len(ids)} ids are missing; drop or fill them first."
+            )
         self.ids = ids.rename("id")
         if ids.n_unique() != len(ids):
             repeated = ids.filter(ids.is_duplicated())[0]
@@ -58,7 +60,8 @@ class Vocabulary:
         if len(given) == 0 or given.dtype == dtype:
             return given.rename("id").cast(dtype)
         comparable = (given.dtype.is_integer() and dtype.is_integer()) or (
-            given.dtype in (pl.String, pl.Categorical, pl.Enum) and dtype in (pl.String, pl.Categorical, pl.Enum)
+            given.dtype in (pl.String, pl.Categorical, pl.Enum)
+            and dtype in (pl.String, pl.Categorical, pl.Enum)
         )
         if not comparable:
             raise UserInputError(

@@ -9,17 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acclimate.data import Dataset, Items, TaskBatch, TaskSampler
-from acclimate.encoders import FieldRows, RowEncoder
+from acclimate.encoders import FieldRows, RowEncoder, spectral_vectors
 from acclimate.learners.base import Run
 from acclimate.learners.episodic import Episodic
 from acclimate.models.base import Recommender
-from acclimate.models.implicit_ridge import ImplicitRidge
+from acclimate.tensors import masked_mean
+from acclimate import models
 
 
 @dataclass(frozen=True)
-class ImplicitRidgeLearner:
+class ImplicitRidge:
     """Learns :class:`~acclimate.models.implicit_ridge.ImplicitRidge` by the full softmax over the catalogue.
 
+    Item vectors start at the leading singular vectors of the normalised table of choices, which spares many epochs.
     A task shows a few random choices of a user and asks for the others; the loss is the cross-entropy of each
     asked item against the whole catalogue without the shown items. In a catalogue of more than ``candidates``
     items, each step contrasts against the batch's items and a fresh uniform sample that fills up to that number.
@@ -33,11 +35,11 @@ class ImplicitRidgeLearner:
 
     embedding_size: int = 64
     support: tuple[int, int] = (1, 30)
-    query: int = 100
-    epochs: int = 20
+    query: int = 30
+    epochs: int = 30
     batch_size: int = 64
     outer_lr: float = 5e-3
-    id_decay: float = 0.1
+    id_decay: float = 0.5
     decay: float = 0.01
     id_dropout: float = 0.1
     candidates: int = 20_000
@@ -45,12 +47,11 @@ class ImplicitRidgeLearner:
 
     def fit(  # rating data is taken as choices
         self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()  # noqa: B008
-    ) -> ImplicitRidge:
+    ) -> models.ImplicitRidge:
         dataset = dataset.implicit() if dataset.explicit else dataset
-        generator = run.generator()
         catalogue = dataset.catalogue().to(run.device)
 
-        def loss(head: ImplicitRidge, batch: TaskBatch, generator: torch.Generator) -> Tensor:
+        def loss(head: models.ImplicitRidge, batch: TaskBatch, generator: torch.Generator) -> Tensor:
             support, query = batch.support, batch.query
             items, where_support, where_query = self._candidates(catalogue, support.items.ids, query.items.ids, generator)
             dropped = torch.rand(len(items.ids), generator=generator).to(items.ids.device) < self.id_dropout
@@ -58,17 +59,17 @@ class ImplicitRidgeLearner:
             gram = encoded.inputs.T @ encoded.inputs / len(items.ids)
             state = replace(head, gram=gram).posterior(encoded.at(where_support), support)
             logits = head.predict(state, encoded)  # [B, N]
-            shown = torch.zeros_like(logits, dtype=torch.bool).scatter(1, where_support, support.mask)
-            logits = logits.masked_fill(shown, -torch.inf)
-            chosen = logits.log_softmax(1).gather(1, where_query)
-            return -chosen[query.mask].mean()
+            # Padding points at item 0, so the marks must add up: a plain scatter would let it erase a real one.
+            shown = torch.zeros_like(logits).scatter_add(1, where_support, support.mask.float()) > 0
+            chosen = logits.masked_fill(shown, -torch.inf).log_softmax(1).gather(1, where_query)
+            return -masked_mean(chosen.flatten(), (query.mask & chosen.isfinite()).flatten(), 0)
 
         head = Episodic(
             sampler=TaskSampler(self.support, self.query, self.batch_size),
             epochs=self.epochs,
             outer_lr=self.outer_lr,
             decay={"bias.*": 0.0, "*.ids": self.id_decay, "log_*": 0.0, "*": self.decay},
-        ).train(self._initial(dataset, generator), ("*.ids", "*.fields", "log_*"), loss, dataset, run, self.name)
+        ).train(self._initial(dataset, run.generator()), ("*.ids", "*.fields", "log_*"), loss, dataset, run, self.name)
         with torch.no_grad():
             inputs = head.encode(dataset.catalogue()).inputs
         return replace(head, gram=inputs.T @ inputs / len(inputs))
@@ -84,15 +85,20 @@ class ImplicitRidgeLearner:
         used = torch.unique(torch.cat([support.clamp(min=0).flatten(), query.clamp(min=0).flatten(), sampled]))
         return catalogue[used], torch.searchsorted(used, support.clamp(min=0)), torch.searchsorted(used, query.clamp(min=0))
 
-    def _initial(self, dataset: Dataset, generator: torch.Generator) -> ImplicitRidge:
+    def _initial(self, dataset: Dataset, generator: torch.Generator) -> models.ImplicitRidge:
         items, users = FieldRows(dataset.items.schema), FieldRows(dataset.users.schema)
         n, width = dataset.n_items, self.embedding_size
         bias = RowEncoder.create(items, n, 1, 0.0)
         counts = dataset.interactions.item_counts().float()
         bias.ids[:, 0] = torch.log1p(counts) - torch.log1p(counts).mean()
-        return ImplicitRidge(
-            inputs=RowEncoder.create(items, n, width, 0.1, generator),
-            outputs=RowEncoder.create(items, n, width, 0.1, generator),
+        spectral = spectral_vectors(dataset.interactions, width)
+        # A little noise, since a coordinate where both vectors are zero would never get a gradient.
+        inputs, outputs = (RowEncoder.create(items, n, width, 0.01, generator) for _ in range(2))
+        inputs.ids.add_(0.1 * spectral)
+        outputs.ids.add_(0.1 * spectral)
+        return models.ImplicitRidge(
+            inputs=inputs,
+            outputs=outputs,
             bias=bias,
             prior=RowEncoder.create(users, 0, width, 0.0),
             gram=torch.zeros(width, width),

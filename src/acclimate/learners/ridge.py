@@ -28,6 +28,7 @@ class Ridge:
         id_decay: weight decay of id embeddings. With little of it every item is memorised and new users gain
             nothing. decay: of everything learned about fields.
         id_dropout: share of items that lose their id in a training batch, so that a new item is nothing special.
+        damping: item biases start at the item means, as if every item had this many more average ratings.
         beta: the query loss is quadratic below this error and linear above (smooth L1).
     """
 
@@ -38,9 +39,10 @@ class Ridge:
     batch_size: int = 64
     outer_lr: float = 5e-3
     id_decay: float = 0.5
-    decay: float = 0.01
+    decay: float = 0.3
     id_dropout: float = 0.1
-    beta: float = 1.0
+    damping: float = 10.0
+    beta: float = 0.5
     name: str = "ridge"
 
     def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> RidgeHead:  # noqa: B008
@@ -73,11 +75,14 @@ class Ridge:
         items, users = FieldRows(dataset.items.schema), FieldRows(dataset.users.schema)
         n, width = dataset.n_items, self.embedding_size
         bias = RowEncoder.create(items, n, 1, 0.0)
-        bias.fields[0] = dataset.interactions.values.mean()
+        ratings, item = dataset.interactions.values, dataset.interactions.items
+        bias.fields[0] = ratings.mean()
+        above = torch.zeros(n).index_add(0, item, ratings - ratings.mean())
+        bias.ids[:, 0] = above / (dataset.interactions.item_counts() + self.damping)
         return RidgeHead(
             vectors=RowEncoder.create(items, n, width, 0.1, generator),
             bias=bias,
             prior=RowEncoder.create(users, 0, width + 1, 0.0),
-            log_precision=torch.zeros(width + 1),
+            log_precision=torch.full((width + 1,), 1.5),
             log_noise=torch.zeros(1),
         )
