@@ -445,6 +445,26 @@ class TestGet:
         assert len(pl.read_parquet(tmp_path / "tiny" / "ratings.parquet")) == 1
         assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny"]
 
+    def test_what_was_there_comes_back_when_the_new_folder_cannot_take_its_place(
+        self, server, tmp_path, monkeypatch
+    ):
+        server.files["tiny.zip"] = movielens_zip()
+        origin = Archive(f"{server.base}/tiny.zip", sha256(movielens_zip()))
+        (tmp_path / "tiny").mkdir()
+        FRAME.head(1).write_parquet(tmp_path / "tiny" / "ratings.parquet")
+        rename = Path.rename
+
+        def fails_for_the_new_one(path, target):
+            if path.name == "new":
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return rename(path, target)
+
+        monkeypatch.setattr(Path, "rename", fails_for_the_new_one)
+        with pytest.raises(UserInputError, match="cannot be written"):
+            get(named(origin), folder=tmp_path, force=True, tell=str)
+        assert len(pl.read_parquet(tmp_path / "tiny" / "ratings.parquet")) == 1
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny"]
+
     def test_an_interruption_leaves_no_folder(self, tmp_path):
         class Interrupted:
             where = "somewhere"

@@ -1,6 +1,8 @@
 import json
 import os
 import re
+import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,9 +11,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import torch
 
-from acclimate.cli import app
+from acclimate.cli import app, main
 from acclimate.cli.options import literal
 from acclimate.cli.reading import as_typed
 from acclimate.data import catalog, synthetic_world
@@ -84,7 +85,8 @@ def ask(here, capsys):
     return ask
 
 
-# -- fit ------------------------------------------------------------------------------------------------------------
+# -- fit
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_fit_writes_a_model_and_says_how_to_use_it(here, tmp_path, capsys):
@@ -93,7 +95,9 @@ def test_fit_writes_a_model_and_says_how_to_use_it(here, tmp_path, capsys):
     model = load(tmp_path / "m.acc")
     assert model.provenance.learner == "bias"
     assert "bias, fitted in" in out
-    assert f"acclimate recommend {tmp_path}/m.acc --event" in err.replace("\n", "").replace(" --event", " --event")
+    assert f"acclimate recommend {tmp_path}/m.acc --event" in err.replace("\n", "").replace(
+        " --event", " --event"
+    )
 
 
 def test_fit_says_the_same_to_programs(ask, tmp_path):
@@ -107,7 +111,8 @@ def test_fit_says_the_same_to_programs(ask, tmp_path):
 def test_one_seed_gives_one_file(ask, tmp_path):
     words = ("fit", "old.csv", "-l", "ridge", "--set", "epochs=2", "--json", "-q")
     one, same, other = (
-        ask(*words, "--seed", seed, "-o", tmp_path / name)["sha256"] for seed, name in ((3, "a"), (3, "b"), (4, "c"))
+        ask(*words, "--seed", seed, "-o", tmp_path / name)["sha256"]
+        for seed, name in ((3, "a"), (3, "b"), (4, "c"))
     )
     assert one == same
     assert one != other
@@ -120,7 +125,17 @@ def test_a_model_can_forget_its_users(ask, tmp_path):
 
 def test_columns_are_named_where_they_are_not_found(ask, here, tmp_path):
     pl.read_csv("old.csv").rename({"user_id": "wer", "item_id": "was"}).write_csv(tmp_path / "odd.csv")
-    said = ask("fit", tmp_path / "odd.csv", "-l", "bias", "-o", tmp_path / "m.acc", "--columns", "user=wer,item=was", "--json")
+    said = ask(
+        "fit",
+        tmp_path / "odd.csv",
+        "-l",
+        "bias",
+        "-o",
+        tmp_path / "m.acc",
+        "--columns",
+        "user=wer,item=was",
+        "--json",
+    )
     assert said["users"] == 80
 
 
@@ -136,7 +151,8 @@ def test_a_public_set_is_read_by_its_name(ask, here, tmp_path, monkeypatch):
     assert ask("data", "get", "ml-100k", "--json", "-q") == {"name": "ml-100k", "folder": str(folder)}
 
 
-# -- recommend, explain ---------------------------------------------------------------------------------------------
+# -- recommend, explain
+# ---------------------------------------------------------------------------------------------
 
 
 def test_recommend_answers_by_title_and_by_id_alike(ask):
@@ -147,7 +163,9 @@ def test_recommend_answers_by_title_and_by_id_alike(ask):
     assert [item["rank"] for item in answer["items"]] == [1, 2, 3]
     assert {"item_id", "title", "score", "rank", "deviation"} == set(answer["items"][0])
     model = load("ratings.acc")
-    assert [i["item_id"] for i in answer["items"]] == model.recommend(events=[(100, 5), (101, 1)], k=3)["item_id"].to_list()
+    assert [i["item_id"] for i in answer["items"]] == model.recommend(events=[(100, 5), (101, 1)], k=3)[
+        "item_id"
+    ].to_list()
 
 
 def test_recommend_shows_titles_in_a_table(ask):
@@ -178,7 +196,18 @@ def test_unknown_users_are_newcomers_only_if_asked_for(ask, capsys):
 
 
 def test_candidates_and_seen_items_can_be_chosen(ask):
-    answer = ask("recommend", "ratings.acc", "-e", "heat=5", "--only", "heat", "--only", "alien", "--keep-seen", "--json")
+    answer = ask(
+        "recommend",
+        "ratings.acc",
+        "-e",
+        "heat=5",
+        "--only",
+        "heat",
+        "--only",
+        "alien",
+        "--keep-seen",
+        "--json",
+    )
     assert {item["item_id"] for item in answer["lists"][0]["items"]} == {100, 101}
 
 
@@ -200,7 +229,8 @@ def test_explain_adds_up(ask):
     assert re.search(r"[+-]\d\.\d{3}\s+Heat \(1995\) = 5", text)
 
 
-# -- evaluate, compare ----------------------------------------------------------------------------------------------
+# -- evaluate, compare
+# ----------------------------------------------------------------------------------------------
 
 
 def test_a_model_is_judged_on_people_it_has_not_seen(here, ask, capsys):
@@ -221,7 +251,9 @@ def test_a_model_is_not_judged_on_what_it_was_trained_on(here, capsys, tmp_path)
     pl.read_csv("old.csv").head(900).write_csv(tmp_path / "part.csv")
     assert run("evaluate", "ratings.acc", tmp_path / "part.csv") == 2
     assert "were in the model's training data" in capsys.readouterr().err.replace("\n", " ")
-    assert run("evaluate", "ratings.acc", tmp_path / "part.csv", "--everybody-is-new", "--shots", "0", "-q") == 0
+    assert (
+        run("evaluate", "ratings.acc", tmp_path / "part.csv", "--everybody-is-new", "--shots", "0", "-q") == 0
+    )
 
 
 def test_a_model_without_histories_cannot_vouch_for_anybody(here, ask, capsys, tmp_path):
@@ -242,7 +274,17 @@ def test_a_learner_is_judged_on_people_held_out(ask):
 
 def test_compare_prints_a_table_and_writes_what_was_asked_for(here, ask, tmp_path):
     text = ask(
-        *("compare", "all.csv", "-l", "bias,popularity", "--shots", "0,3", "--no-floors", "--metrics", "mae,ndcg@5"),
+        *(
+            "compare",
+            "all.csv",
+            "-l",
+            "bias,popularity",
+            "--shots",
+            "0,3",
+            "--no-floors",
+            "--metrics",
+            "mae,ndcg@5",
+        ),
         *("--out", tmp_path / "r.json", "--rows", tmp_path / "rows.parquet", "--plot", tmp_path / "c.png"),
     )
     assert max(map(len, text.splitlines())) <= 80
@@ -259,7 +301,8 @@ def test_compare_gives_programs_the_floors_too(ask):
     assert said["seeds"] == [0, 1]
 
 
-# -- doctor, data ---------------------------------------------------------------------------------------------------
+# -- doctor, data
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_doctor_says_what_a_table_holds(ask):
@@ -289,7 +332,8 @@ def test_a_real_public_set_is_listed_and_diagnosed(real_data, capsys, monkeypatc
     assert json.loads(capsys.readouterr().out)["statistics"]["events"] == 100_000
 
 
-# -- demo -----------------------------------------------------------------------------------------------------------
+# -- demo
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_demo_compares_shows_a_newcomer_and_reuses_its_models(ask, tmp_path, monkeypatch, capsys):
@@ -307,8 +351,14 @@ def test_the_demo_compares_shows_a_newcomer_and_reuses_its_models(ask, tmp_path,
     assert run(*words) == 0
     again, remarks = capsys.readouterr()
     assert remarks.count("Reusing") == 2
-    assert [line for line in again.splitlines() if "chose" in line] == [l for l in text.splitlines() if "chose" in l]
+    chosen = [[line for line in part.splitlines() if "+ chose" in line] for part in (text, again)]
+    assert chosen[0] == chosen[1]
     assert load(tmp_path / "demo" / "choices.acc").recommend(events=["Heat (1995)"]).equals(before)
+    commands = [line for line in again.splitlines() if line.startswith("acclimate ")]
+    assert len(commands) == 6
+    for command in commands[:3]:
+        assert run(*shlex.split(command)[1:]) == 0, capsys.readouterr().err
+    capsys.readouterr()
     # A damaged model is made anew rather than believed.
     (tmp_path / "demo" / "choices.acc").write_bytes(b"torn")
     said = ask(*words, "--json", "-q")
@@ -316,20 +366,8 @@ def test_the_demo_compares_shows_a_newcomer_and_reuses_its_models(ask, tmp_path,
     assert said["newcomer"]["steps"][1]["list"][0]["why"]["contribution"] != 0
 
 
-def test_every_command_that_the_demo_ends_with_can_be_typed(here, tmp_path, monkeypatch, capsys):
-    data = catalog.read("all.csv", items="films.csv", name="tiny")
-    monkeypatch.setattr(catalog, "load", lambda name, progress: data)
-    monkeypatch.chdir(tmp_path)
-    assert run("demo", "-q") == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("acclimate ")]
-    assert len(lines) == 6
-    import shlex
-
-    for line in lines[:3]:
-        assert run(*shlex.split(line)[1:]) == 0, capsys.readouterr().err
-
-
-# -- what holds for all ---------------------------------------------------------------------------------------------
+# -- what holds for all
+# ---------------------------------------------------------------------------------------------
 
 COMMAND = "import sys; from acclimate.cli import main; sys.argv = ['acclimate', *sys.argv[1:]]; main()"
 
@@ -359,7 +397,9 @@ def test_help_comes_without_loading_what_it_does_not_need():
 @pytest.mark.parametrize(("kill", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_fit_leaves_the_old_model_and_nothing_else(tables, tmp_path, kill, code):
     (tmp_path / "m.acc").write_text("the old model")
-    process = start("fit", tables / "all.csv", "-l", "ridge", "--set", "epochs=100000", "-o", tmp_path / "m.acc")
+    process = start(
+        "fit", tables / "all.csv", "-l", "ridge", "--set", "epochs=100000", "-o", tmp_path / "m.acc"
+    )
     assert process.stderr.readline().startswith("Read ")  # from here on it trains
     time.sleep(0.3)
     process.send_signal(kill)
@@ -371,8 +411,6 @@ def test_an_interrupted_fit_leaves_the_old_model_and_nothing_else(tables, tmp_pa
 
 
 def test_a_full_disk_leaves_the_old_model_and_nothing_else(tables, tmp_path):
-    import resource
-
     (tmp_path / "m.acc").write_text("the old model")
     process = start(
         *("fit", tables / "all.csv", "-l", "bias", "-o", tmp_path / "m.acc"),
@@ -390,19 +428,30 @@ def test_quiet_leaves_nothing_on_standard_error(here, capsys, tmp_path):
     assert capsys.readouterr().err == ""
 
 
-def test_a_fault_of_ours_is_one_line_unless_debugging(tables, monkeypatch):
-    broken = "import acclimate.cli.answer as a; a.question = lambda *x, **y: 1 / 0; " + COMMAND
-    for debug, traceback in (("", False), ("1", True)):
-        done = subprocess.run(
-            [sys.executable, "-c", broken, "recommend", tables / "ratings.acc"],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "ACCLIMATE_DEBUG": debug},
-            check=False,
-        )
-        assert done.returncode == 1
-        assert ("Traceback" in done.stderr) is traceback
-        assert "ZeroDivisionError" in done.stderr
+@pytest.fixture
+def script(monkeypatch):
+    """Runs what the ``acclimate`` script runs."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def script(*words) -> int:
+        monkeypatch.setattr(sys, "argv", ["acclimate", *map(str, words)])
+        with pytest.raises(SystemExit) as done:
+            main()
+        return int(done.value.code or 0)
+
+    yield script
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_fault_of_ours_is_one_line_unless_debugging(here, script, monkeypatch, capsys):
+    monkeypatch.setattr("acclimate.cli.answer.question", lambda *given, **also: 1 / 0)
+    assert script("recommend", "ratings.acc") == 1
+    err = capsys.readouterr().err
+    assert "ZeroDivisionError" in err
+    assert "Traceback" not in err
+    monkeypatch.setenv("ACCLIMATE_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main()
 
 
 def test_an_error_shows_where_it_arose_when_debugging(here, monkeypatch):
@@ -418,7 +467,15 @@ def test_the_version_is_told(capsys):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("5", 5), ("0.5", 0.5), ("1e-3", 0.001), ("true", True), ("None", None), ("1,80", (1, 80)), ("adam", "adam")],
+    [
+        ("5", 5),
+        ("0.5", 0.5),
+        ("1e-3", 0.001),
+        ("true", True),
+        ("None", None),
+        ("1,80", (1, 80)),
+        ("adam", "adam"),
+    ],
 )
 def test_settings_are_read_as_what_they_look_like(text, value):
     assert literal(text) == value
@@ -426,19 +483,20 @@ def test_settings_are_read_as_what_they_look_like(text, value):
 
 
 def test_arguments_are_shown_as_they_are_typed():
-    arguments = {"columns": {"user": "uid", "time": None}, "explicit": False, "header": True, "time_format": "%d %m"}
+    arguments = {
+        "columns": {"user": "uid", "time": None},
+        "explicit": False,
+        "header": True,
+        "time_format": "%d %m",
+    }
     assert as_typed(arguments) == "--columns user=uid,time= --no-explicit --header --time-format '%d %m'"
 
 
-def test_torch_is_left_to_one_thread_by_the_script(tables):
-    program = COMMAND.replace("main()", "sys.exit = lambda code: print(__import__('torch').get_num_threads()); main()")
-    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    done = subprocess.run(
-        [sys.executable, "-c", program, "recommend", tables / "ratings.acc", "--json"],
-        capture_output=True,
-        text=True,
-        env=env,
-        check=False,
-    )
-    assert done.stdout.splitlines()[-1] == "1"
-    assert torch.get_num_threads() >= 1
+def test_the_script_computes_with_one_thread_unless_told_otherwise(script, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert script("--version") == 0
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert script("--version") == 0
+    assert os.environ["OMP_NUM_THREADS"] == "7"

@@ -43,7 +43,9 @@ class SaysSo(Sum):
 
 def feedback(values: list[list[float]]) -> Feedback:
     width = max(map(len, values))
-    padded = torch.tensor([row + [math.nan] * (width - len(row)) for row in values]).reshape(len(values), width)
+    padded = torch.tensor([row + [math.nan] * (width - len(row)) for row in values]).reshape(
+        len(values), width
+    )
     ids = torch.zeros(padded.shape, dtype=torch.int64)
     return Feedback(Items(ids), padded, ~padded.isnan())
 
@@ -66,7 +68,8 @@ def test_the_method_says_whether_the_parts_are_exact():
 
 
 def test_what_no_single_event_accounts_for_is_the_rest():
-    # prior 1, total 3 * 5 = 15; without 3 it is 5, without 5 it is 3: 10 and 12, and 15 - 1 - 22 = -8 together.
+    # prior 1, total 3 * 5 = 15; without 3 it is 5, without 5 it is 3: 10 and 12, and 15 - 1 - 22 = -8
+    # together.
     found = explain(Product(), feedback([[3.0, 5.0]]), Items(torch.tensor([0])))
     assert (found.prior.item(), found.total.item()) == (1.0, 15.0)
     assert found.contributions[0, 0].tolist() == [10.0, 12.0]

@@ -24,7 +24,8 @@ from acclimate.tensors import masked_sum
 class Table:
     """Scores from a table: score(u, i) = base[i] + sum over the support of value * pull[item, i].
 
-    Time adds its last digit, the field ``age`` (standardised) its value, an unknown item ``genre`` code / 100.
+    Time adds its last digit, the field ``age`` (standardised) its value, an unknown item ``genre`` code /
+    100.
     """
 
     base: torch.Tensor
@@ -105,7 +106,8 @@ def ids(frame: pl.DataFrame) -> list:
     return frame["item_id"].to_list()
 
 
-# -- recommend ------------------------------------------------------------------------------------------------------
+# -- recommend
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_a_newcomer_without_events_gets_the_prior():
@@ -183,10 +185,15 @@ def test_events_may_be_written_in_many_ways(events):
 
 def test_times_reach_the_recommender_in_seconds():
     plain = model(**WIDE).score(events=[(102, 1)], items=[105])["score"].item()
-    for time in (1_000_000_007, 1_000_000_007.0, dt.datetime(2001, 9, 9, 1, 46, 47), dt.datetime(
-        2001, 9, 9, 3, 46, 47, tzinfo=dt.timezone(dt.timedelta(hours=2))
-    )):
-        assert model(**WIDE).score(events=[(102, 1, time)], items=[105])["score"].item() == pytest.approx(plain + 7)
+    for time in (
+        1_000_000_007,
+        1_000_000_007.0,
+        dt.datetime(2001, 9, 9, 1, 46, 47),
+        dt.datetime(2001, 9, 9, 3, 46, 47, tzinfo=dt.timezone(dt.timedelta(hours=2))),
+    ):
+        assert model(**WIDE).score(events=[(102, 1, time)], items=[105])["score"].item() == pytest.approx(
+            plain + 7
+        )
 
 
 def test_events_with_times_are_put_in_order():
@@ -201,7 +208,11 @@ def test_fields_of_newcomers_are_encoded_like_those_of_users():
     assert old == pytest.approx(0.6 + 10 / (200 / 3) ** 0.5)
     text = model(**WIDE).score(user={"age": "40"}, items=[100])["score"].item()
     assert text == pytest.approx(old)
-    two = model(**WIDE).score(events={"a": [], "b": []}, user={"b": {"age": 40}}, items=[100])["score"].to_list()
+    two = (
+        model(**WIDE)
+        .score(events={"a": [], "b": []}, user={"b": {"age": 40}}, items=[100])["score"]
+        .to_list()
+    )
     assert two == pytest.approx([0.6, old])
 
 
@@ -228,9 +239,9 @@ def test_an_event_on_a_new_item_counts_by_its_fields_and_is_not_recommended_agai
 
 
 def test_ids_of_any_type_come_back_in_that_type():
-    for given in (list("abcdef"), [dt.date(2020, 1, d) for d in range(1, 7)], [b"a", b"b", b"c", b"d", b"e", b"f"]):
-        answer = model(ids=given, **WIDE).recommend(events=[(given[0], 5)], k=1)
-        assert ids(answer) == [given[5]]
+    for own in (list("abcdef"), [dt.date(2020, 1, d) for d in range(1, 7)], [bytes([d]) for d in range(6)]):
+        answer = model(ids=own, **WIDE).recommend(events=[(own[0], 5)], k=1)
+        assert ids(answer) == [own[5]]
 
 
 def test_more_than_there_are_gives_all_there_are():
@@ -243,7 +254,9 @@ def test_more_than_there_are_gives_all_there_are():
 def test_predicted_ratings_are_clipped_but_ranked_before():
     answer = model().recommend(users=10, events=[("Alien", 5), ("Heat", 5)], k=6, exclude_seen=False)
     assert answer["score"].min() >= 1.0
-    high = replace(model(), recommender=Table(torch.tensor([9.0, 8.0, 10.0, 1.0, 1.0, 1.0]), torch.zeros(6, 6)))
+    high = replace(
+        model(), recommender=Table(torch.tensor([9.0, 8.0, 10.0, 1.0, 1.0, 1.0]), torch.zeros(6, 6))
+    )
     answer = high.recommend(events=[], k=3)
     assert ids(answer) == [102, 100, 101]
     assert answer["score"].to_list() == [5.0, 5.0, 5.0]
@@ -291,7 +304,8 @@ def test_best_is_a_stable_sort(seed, k, n):
         assert found[: len(expected)] == expected
 
 
-# -- score, explain, similar ----------------------------------------------------------------------------------------
+# -- score, explain, similar
+# ----------------------------------------------------------------------------------------
 
 
 def test_scores_come_in_the_given_order():
@@ -313,7 +327,9 @@ def test_an_explanation_adds_up_to_the_score_in_the_callers_ids():
     assert told["contribution"].to_list() == pytest.approx([0.1, 1.0, 0.0, 0.0, 1.1], abs=1e-6)
     assert set(told["method"]) == {"leave-one-out"}
     assert told["contribution"][:-1].sum() == pytest.approx(told["contribution"][-1])
-    assert m.score(events=[(100, 5), (102, 3)], items=[105])["score"].item() == pytest.approx(told["contribution"][-1])
+    assert m.score(events=[(100, 5), (102, 3)], items=[105])["score"].item() == pytest.approx(
+        told["contribution"][-1]
+    )
 
 
 def test_a_stored_user_can_be_explained():
@@ -332,7 +348,7 @@ def test_without_vectors_an_item_is_similar_to_what_it_speaks_for():
 
 @dataclass(frozen=True, eq=False)
 class Vectors(RankTable):
-    vectors: torch.Tensor = torch.zeros(0)
+    vectors: torch.Tensor
 
     def user_vectors(self, state):
         return torch.ones(len(state["total"]), self.vectors.shape[1])
@@ -370,7 +386,8 @@ def test_titles_are_there_to_be_shown():
     assert model().titles([104, 105, 999]) == ["Matrix, The (1999)", "105", "(unknown)"]
 
 
-# -- names ----------------------------------------------------------------------------------------------------------
+# -- names
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -390,7 +407,9 @@ def test_titles_are_compared_without_case_year_and_article(title, short):
 
 
 def test_a_title_that_several_items_share_is_refused_with_their_ids():
-    with pytest.raises(UserInputError, match=r"'sabrina' is the title of 2 items: 'Sabrina \(1954\)' \(id 102\)"):
+    with pytest.raises(
+        UserInputError, match=r"'sabrina' is the title of 2 items: 'Sabrina \(1954\)' \(id 102\)"
+    ):
         model().recommend(events=[("sabrina", 5)])
     assert ids(model().score(events=[], items=["Sabrina (1995)"])) == [103]
 
@@ -414,11 +433,15 @@ def test_near_misses_are_suggested():
         model().explain(events=[], item="matr")
 
 
-# -- bad input ------------------------------------------------------------------------------------------------------
+# -- bad input
+# ------------------------------------------------------------------------------------------------------
 
 BAD = {
     "unknown user": (lambda m: m.recommend(99), "Unknown user 99: not among the 3 users it was trained on"),
-    "user of another type": (lambda m: m.recommend("u1"), "user id 'u1' is of type String, but this data has ids"),
+    "user of another type": (
+        lambda m: m.recommend("u1"),
+        "user id 'u1' is of type String, but this data has ids",
+    ),
     "mixed ids": (lambda m: m.recommend([10, "x"]), "one type"),
     "nobody": (lambda m: m.recommend(), "Say for whom"),
     "k of nothing": (lambda m: m.recommend(10, k=0), "k must be a whole number from 1 on; found 0"),
@@ -427,13 +450,25 @@ BAD = {
     "unknown candidate": (lambda m: m.recommend(10, items=[999]), "Unknown item 999"),
     "no candidates": (lambda m: m.recommend(10, items=[]), "items= is empty"),
     "one candidate without a list": (lambda m: m.recommend(10, items="Heat"), "items= takes a list"),
-    "no rating": (lambda m: m.recommend(events=[100]), r"has no rating, and this model learned from ratings of 1 to 5"),
-    "rating out of range": (lambda m: m.recommend(events=[(100, 6)]), "rating 6; this model's ratings go from 1 to 5"),
-    "rating not a number": (lambda m: m.recommend(events=[(100, "good")]), "value 'good'; it must be a finite number"),
+    "no rating": (
+        lambda m: m.recommend(events=[100]),
+        r"has no rating, and this model learned from ratings of 1 to 5",
+    ),
+    "rating out of range": (
+        lambda m: m.recommend(events=[(100, 6)]),
+        "rating 6; this model's ratings go from 1 to 5",
+    ),
+    "rating not a number": (
+        lambda m: m.recommend(events=[(100, "good")]),
+        "value 'good'; it must be a finite number",
+    ),
     "NaN": (lambda m: m.recommend(events=[(100, float("nan"))]), "finite"),
     "infinite": (lambda m: m.recommend(events=[(100, float("inf"))]), "finite"),
     "milliseconds": (lambda m: m.recommend(events=[(100, 5, 1_600_000_000_000)]), "looks like milliseconds"),
-    "time in words": (lambda m: m.recommend(events=[(100, 5, "today")]), "neither seconds since 1970 nor a datetime"),
+    "time in words": (
+        lambda m: m.recommend(events=[(100, 5, "today")]),
+        "neither seconds since 1970 nor a datetime",
+    ),
     "some times": (lambda m: m.recommend(events=[(100, 5, 1), (101, 5)]), "1 of 2 events have a time"),
     "too long an event": (lambda m: m.recommend(events=[(100, 5, 1, 2)]), "An event is item"),
     "event without item": (lambda m: m.recommend(events=[{"value": 5}]), "needs an item"),
@@ -442,13 +477,22 @@ BAD = {
     "events as a number": (lambda m: m.recommend(events=5), "events= takes a list"),
     "item to value": (lambda m: m.recommend(events={"Heat": 5}), "For one person pass a list"),
     "table without items": (lambda m: m.recommend(events=pl.DataFrame({"a": [1]})), "no column of items"),
-    "candidates without ids": (lambda m: m.recommend(10, items=pl.DataFrame({"a": [1]})), "no column of item ids"),
+    "candidates without ids": (
+        lambda m: m.recommend(10, items=pl.DataFrame({"a": [1]})),
+        "no column of item ids",
+    ),
     "users and a mapping": (lambda m: m.recommend(10, events={"a": []}), "one stored user"),
     "users and fields": (lambda m: m.recommend(10, user={"age": 3}), "user= describes newcomers"),
     "field that is none": (lambda m: m.recommend(user={"agee": 3}), "Did you mean 'age'"),
-    "field not a number": (lambda m: m.recommend(user={"age": "old"}), "'age' should be a number; found 'old'"),
+    "field not a number": (
+        lambda m: m.recommend(user={"age": "old"}),
+        "'age' should be a number; found 'old'",
+    ),
     "field NaN": (lambda m: m.recommend(user={"age": float("nan")}), "should be a number"),
-    "fields of a stranger": (lambda m: m.recommend(events={"a": []}, user={"b": {"age": 1}}), "'b' is none of 'a'"),
+    "fields of a stranger": (
+        lambda m: m.recommend(events={"a": []}, user={"b": {"age": 1}}),
+        "'b' is none of 'a'",
+    ),
     "fields not a mapping": (lambda m: m.recommend(events={"a": []}, user={"a": 30}), "user= takes fields"),
     "unknown=": (lambda m: m.recommend(99, unknown="ignore"), "unknown= is 'error' or 'prior'"),
     "explain nothing": (lambda m: m.explain(events=[], item=999), "Unknown item 999"),
@@ -492,7 +536,8 @@ def test_an_id_of_a_million_letters_is_not_shown_whole():
     assert len(str(caught.value)) < 500
 
 
-# -- the file -------------------------------------------------------------------------------------------------------
+# -- the file
+# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("explicit", [True, False])
@@ -503,7 +548,11 @@ def test_a_loaded_model_answers_the_same(tmp_path, explicit):
     assert len(digest) == 64
     assert back.provenance == m.provenance
     assert back.data.hash() == m.data.hash()
-    assert (back.data.explicit, back.data.value_range, back.data.name) == (explicit, m.data.value_range, "tiny")
+    assert (back.data.explicit, back.data.value_range, back.data.name) == (
+        explicit,
+        m.data.value_range,
+        "tiny",
+    )
     assert back.recommend([10, 20, 30], k=6).equals(m.recommend([10, 20, 30], k=6))
     assert back.recommend(user={"age": 33}, k=6).equals(m.recommend(user={"age": 33}, k=6))
     assert back.titles([104]) == ["Matrix, The (1999)"]
@@ -511,19 +560,21 @@ def test_a_loaded_model_answers_the_same(tmp_path, explicit):
 
 
 def test_ids_of_any_type_survive_the_file(tmp_path):
-    for given in (list("abcdéf"), [dt.date(2020, 1, d) for d in range(1, 7)], [2**60 + i for i in range(6)]):
-        m = model(ids=given)
+    for own in (list("abcdéf"), [dt.date(2020, 1, d) for d in range(1, 7)], [2**60 + i for i in range(6)]):
+        m = model(ids=own)
         m.save(tmp_path / "m.acc")
         back = load(tmp_path / "m.acc", classes=[Table])
         assert back.data.item_ids.ids.equals(m.data.item_ids.ids)
-        assert ids(back.recommend(events=[], k=1)) == given[:1]
+        assert ids(back.recommend(events=[], k=1)) == own[:1]
 
 
 def test_histories_can_be_left_out(tmp_path):
     model(times=True).save(tmp_path / "m.acc", histories=False)
     back = load(tmp_path / "m.acc", classes=[Table])
     assert back.data.n_users == 0
-    assert b"clerk" in (tmp_path / "m.acc").read_bytes()  # what a field may say is the schema's, not a person's
+    assert (
+        b"clerk" in (tmp_path / "m.acc").read_bytes()
+    )  # what a field may say is the schema's, not a person's
     assert back.recommend(events=[(100, 5)], user={"job": "clerk", "age": 40}).equals(
         model().recommend(events=[(100, 5)], user={"job": "clerk", "age": 40})
     )
@@ -544,15 +595,22 @@ def test_saving_over_a_model_replaces_it_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["m.acc"]
 
 
-# -- align ----------------------------------------------------------------------------------------------------------
+# -- align
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_other_data_is_told_in_the_models_terms():
     other = Dataset(
         interactions=Interactions.from_columns(
-            torch.tensor([0, 0, 1, 2]), torch.tensor([2, 0, 1, 1]), torch.tensor([4.0, 2.0, 3.0, 1.0]), n_users=4, n_items=3
+            torch.tensor([0, 0, 1, 2]),
+            torch.tensor([2, 0, 1, 1]),
+            torch.tensor([4.0, 2.0, 3.0, 1.0]),
+            n_users=4,
+            n_items=3,
         ),
-        users=FeatureTable.from_frame(pl.DataFrame({"job": ["clerk", "cook", "cook", "x"]}), {"job": "categorical"}),
+        users=FeatureTable.from_frame(
+            pl.DataFrame({"job": ["clerk", "cook", "cook", "x"]}), {"job": "categorical"}
+        ),
         items=FeatureTable.empty(3),
         user_ids=Vocabulary(pl.Series(["a", "b", "c", "d"])),
         item_ids=Vocabulary(pl.Series([105, 999, 100])),

@@ -41,6 +41,10 @@ class Never:
         raise AssertionError("a class that was not allowed was built")
 
 
+def names(folder):
+    return [path.name for path in folder.iterdir()]
+
+
 def write(path, value):
     tree, tensors = persist.pack(value)
     return persist.write(path, {"model": tree}, tensors)
@@ -107,7 +111,8 @@ def test_only_what_can_be_read_back_is_written():
         persist.pack({1: "a"})
 
 
-# -- damage ---------------------------------------------------------------------------------------------------------
+# -- damage
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +124,14 @@ def good(tmp_path_factory):
 
 def sections(data: bytes) -> dict[str, int]:
     header = 8 + struct.unpack("<Q", data[:8])[0]
-    return {"nothing": 0, "length": 5, "brace": 8, "header": header // 2, "tensors": header, "last byte": len(data) - 1}
+    return {
+        "nothing": 0,
+        "length": 5,
+        "brace": 8,
+        "header": header // 2,
+        "tensors": header,
+        "last byte": len(data) - 1,
+    }
 
 
 @pytest.mark.parametrize("where", ["nothing", "length", "brace", "header", "tensors", "last byte"])
@@ -202,7 +214,7 @@ def forged(path, manifest, tensors=None):
 
 def test_a_newer_format_asks_for_an_upgrade(tmp_path):
     path = forged(tmp_path / "new.acc", {"format": 2, "model": None})
-    with pytest.raises(ModelFileError, match="has format 2; this version of acclimate reads format 1. Upgrade"):
+    with pytest.raises(ModelFileError, match=r"has format 2; .* reads format 1\. Upgrade"):
         read(path)
 
 
@@ -233,25 +245,33 @@ def test_a_manifest_that_describes_nothing_is_refused(tmp_path, node):
 
 def test_a_manifest_nested_without_end_is_refused(tmp_path):
     deep = '{"$": "list", "items": [' * 20_000 + "]}" * 20_000
-    header = json.dumps({"__metadata__": {"acclimate": '{"format": 1, "sha256": "x", "model": ' + deep + "}"}}).encode()
+    header = json.dumps(
+        {"__metadata__": {"acclimate": '{"format": 1, "sha256": "x", "model": ' + deep + "}"}}
+    ).encode()
     path = tmp_path / "deep.acc"
     path.write_bytes(struct.pack("<Q", len(header)) + header)
     with pytest.raises(ModelFileError):
         read(path)
 
 
-# -- publishing -----------------------------------------------------------------------------------------------------
+# -- publishing
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "m"
     path.write_text("old")
-    with pytest.raises(RuntimeError), persist.publish(path) as file:
-        file.write(b"half")
-        assert path.read_text() == "old"
-        raise RuntimeError
+
+    def fail():
+        with persist.publish(path) as file:
+            file.write(b"half")
+            assert path.read_text() == "old"
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["m"]
+    assert names(tmp_path) == ["m"]
     with persist.publish(path) as file:
         file.write(b"new")
     assert path.read_text() == "new"
@@ -295,7 +315,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
     assert "m cannot be written: File too large." in done.stdout
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["m"]
+    assert names(tmp_path) == ["m"]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 4096
 
 
@@ -305,7 +325,7 @@ def test_a_target_that_cannot_be_written_is_refused_before_anything_is_done(tmp_
     with pytest.raises(UserInputError, match="is a folder; name a file in it"):
         persist.check_target(tmp_path)
     persist.check_target(tmp_path / "m")
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_an_interrupt_while_writing_leaves_no_file(tmp_path):
@@ -318,4 +338,4 @@ def test_an_interrupt_while_writing_leaves_no_file(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         interrupt()
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []

@@ -1,4 +1,5 @@
-"""Recommendation that is good from the first few clicks: meta-learned, adapted in real time, honestly measured.
+"""Recommendation that is good from the first few clicks: meta-learned, adapted in real time, honestly
+measured.
 
     import acclimate as ac
 

@@ -22,8 +22,8 @@ class Explanation:
         prior: [B, N] the score with no event at all (user fields still count).
         contributions: [B, N, S] what each event adds; 0 where the support is masked.
         total: [B, N] the score with all events.
-        method: ``exact`` where ``prior + contributions.sum(-1) == total``; ``leave-one-out`` where a contribution
-            is what the score loses without that event, and :attr:`rest` is what remains.
+        method: ``exact`` where ``prior + contributions.sum(-1) == total``; ``leave-one-out`` where a
+            contribution is what the score loses without that event, and :attr:`rest` is what remains.
     """
 
     prior: Tensor
@@ -42,7 +42,8 @@ def explain(
 ) -> Explanation:
     """Takes the scores of ``items`` apart by the events of ``support``.
 
-    A recommender that is ``Attributable`` says so itself, exactly. For every other one each event is left out in
+    A recommender that is ``Attributable`` says so itself, exactly. For every other one each event is left out
+    in
     turn, all turns in one batch: the contribution of event s is ``score(all) - score(all but s)``.
 
     Args:

@@ -1,8 +1,8 @@
 """One model file: safetensors with a manifest inside, hash verified, published atomically, never pickle.
 
-A file is a plain safetensors file whose metadata holds one JSON manifest: the format version, the structure of
-the object (which dataclass, which fields) and a SHA-256 over the manifest and every tensor. Only classes that the
-reader names are ever built, and only from their declared fields.
+A file is a plain safetensors file whose metadata holds one JSON manifest: the format version, the structure
+of the object (which dataclass, which fields) and a SHA-256 over the manifest and every tensor. Only classes
+that the reader names are ever built, and only from their declared fields.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any, BinaryIO
 
 import polars as pl
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -34,8 +33,8 @@ _KEY = "acclimate"
 def pack(value: Any) -> tuple[Any, dict[str, Tensor]]:
     """Takes an object apart into a JSON tree and named tensors.
 
-    Handles tensors, polars series (as Arrow IPC bytes, so that every type of id comes back equal), dataclasses of
-    such, dicts with string keys, tuples, lists and plain scalars.
+    Handles tensors, polars series (as Arrow IPC bytes, so that every type of id comes back equal),
+    dataclasses of such, dicts with string keys, tuples, lists and plain scalars.
 
     Raises:
         TypeError: for anything else.
@@ -158,7 +157,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ) from None
     if version != FORMAT:
         raise ModelFileError(
-            f"{path} has format {version}; this version of acclimate reads format {FORMAT}. Upgrade acclimate."
+            f"{path} has format {version}; this version of acclimate reads format {FORMAT}. Upgrade "
+            "acclimate."
         )
     try:
         tensors = load_tensors(data)
@@ -285,7 +285,8 @@ def _arrow_bytes(series: pl.Series) -> Tensor:
 def _series(tensor: Tensor, name: str) -> pl.Series:
     try:
         return pl.read_ipc(io.BytesIO(tensor.numpy().tobytes())).to_series()
-    # A panic of the Arrow reader is no Exception: hostile bytes with a matching hash must not end the process.
+    # A panic of the Arrow reader is no Exception: hostile bytes with a matching hash must not end the
+    # process.
     except (Exception, pl.exceptions.PanicException):
         raise ModelFileError(f"The model file's column {name!r} is not readable Arrow data.") from None
 

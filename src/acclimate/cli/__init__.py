@@ -1,7 +1,7 @@
 """The command line: the only place where strings become classes.
 
-Exit codes: 0 done; 2 something the caller can fix (a message of one screen says what and how, on standard error);
-1 any other error; 130 interrupted by Ctrl-C; 143 terminated. Nothing is ever left half written.
+Exit codes: 0 done; 2 something the caller can fix (a message of one screen says what and how, on standard
+error); 1 any other error; 130 interrupted by Ctrl-C; 143 terminated. Nothing is ever left half written.
 
 Results go to standard output, everything else to standard error. ``ACCLIMATE_DEBUG=1`` shows tracebacks;
 ``OMP_NUM_THREADS`` sets how many threads compute, one unless said.
@@ -39,7 +39,8 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def everything(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
     """Recommendations that are good from the first few clicks, and an honest measure of how good."""
@@ -65,7 +66,8 @@ def main() -> NoReturn:
         app(prog_name="acclimate")
     except KeyboardInterrupt:
         sys.exit(130)
-    # Whatever arrives here is a fault of ours; whoever hits it needs a line that says so, not a page of frames.
+    # Whatever arrives here is a fault of ours; whoever hits it needs a line that says so, not a page of
+    # frames.
     except Exception as error:
         if os.environ.get("ACCLIMATE_DEBUG"):
             raise

@@ -34,9 +34,15 @@ def recommend(
     k: Annotated[int, typer.Option("-k", "--top", min=1, help="Items a person gets.")] = 10,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="ITEM", help="A candidate, by id or title; default the whole catalogue. Repeatable."),
+        typer.Option(
+            "--only",
+            metavar="ITEM",
+            help="A candidate, by id or title; default the whole catalogue. Repeatable.",
+        ),
     ] = None,
-    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Recommend also what the person has seen.")] = False,
+    keep_seen: Annotated[
+        bool, typer.Option("--keep-seen", help="Recommend also what the person has seen.")
+    ] = False,
     allow_unknown: Unknown = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -79,7 +85,8 @@ def recommend(
 def explain(
     model: Model,
     item: Annotated[
-        str, typer.Option("--item", "-i", metavar="ITEM", help="The item, by id or title.", show_default=False)
+        str,
+        typer.Option("--item", "-i", metavar="ITEM", help="The item, by id or title.", show_default=False),
     ],
     user: Annotated[
         str | None, typer.Option("--user", "-u", metavar="ID", help="A user of the training data.")
@@ -132,7 +139,8 @@ def question(
     if users:
         if len(answers.data.user_ids) == 0:
             raise UserInputError(
-                "This model kept no histories, so it knows no users. Say what the person did: --event 'ITEM=VALUE'."
+                "This model kept no histories, so it knows no users. Say what the person did: --event "
+                "'ITEM=VALUE'."
             )
         asked["users"] = answers.data.user_ids.parse(users, "user id")
         rows = answers.data.user_ids.encode(asked["users"], "user id").tolist()
@@ -140,8 +148,10 @@ def question(
         if lost and not allow_unknown:
             more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
             raise UserInputError(
-                f"Unknown user {lost[0][:80]!r}{more}: not among the {len(answers.data.user_ids):,} users the model was "
-                "trained on. For somebody new say what they did, --event 'ITEM=VALUE', or --allow-unknown for the answer "
+                f"Unknown user {lost[0][:80]!r}{more}: not among the {len(answers.data.user_ids):,} users "
+                "the model was "
+                "trained on. For somebody new say what they did, --event 'ITEM=VALUE', or --allow-unknown "
+                "for the answer "
                 "to somebody of whom nothing is known."
             )
     if events or not users:
@@ -173,7 +183,9 @@ def typed_events(answers: Answers, texts: list[str]) -> list[tuple[Any, float] |
         try:
             number = float(value)
         except ValueError:
-            raise UserInputError(f"--event takes ITEM=VALUE with a number; found {value!r} in {text!r}.") from None
+            raise UserInputError(
+                f"--event takes ITEM=VALUE with a number; found {value!r} in {text!r}."
+            ) from None
         out.append((answers.names.typed([item])[0], number))
     return out
 
@@ -238,7 +250,9 @@ def _heading(user: Any, answers: Answers, asked: dict[str, Any]) -> str:
 def _list(part: pl.DataFrame, answers: Answers) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("", justify="right", no_wrap=True, style="dim")
-    table.add_column("title" if answers.names.titles is not None else "item", overflow="ellipsis", no_wrap=True)
+    table.add_column(
+        "title" if answers.names.titles is not None else "item", overflow="ellipsis", no_wrap=True
+    )
     with_ids = answers.names.titles is not None
     if with_ids:
         table.add_column("id", overflow="ellipsis", no_wrap=True, max_width=20, style="dim")
@@ -247,6 +261,11 @@ def _list(part: pl.DataFrame, answers: Answers) -> Table:
     if unsure:
         table.add_column("±", justify="right", no_wrap=True, style="dim")
     for row in part.to_dicts():
-        cells = [str(row["rank"]), row["title"], *([str(row["item_id"])] if with_ids else []), f"{row['score']:.2f}"]
+        cells = [
+            str(row["rank"]),
+            row["title"],
+            *([str(row["item_id"])] if with_ids else []),
+            f"{row['score']:.2f}",
+        ]
         table.add_row(*cells, *([f"{row['deviation']:.2f}"] if unsure else []))
     return table

@@ -36,13 +36,18 @@ LIKED = 4.0
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("--folder", metavar="FOLDER", help="Where models and plots go.")] = Path("demo"),
-    data: Annotated[str, typer.Option("--data", metavar="NAME", help="Which public set of ratings.")] = "ml-100k",
+    folder: Annotated[
+        Path, typer.Option("--folder", metavar="FOLDER", help="Where models and plots go.")
+    ] = Path("demo"),
+    data: Annotated[
+        str, typer.Option("--data", metavar="NAME", help="Which public set of ratings.")
+    ] = "ml-100k",
     seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Gets MovieLens 100K, meta-learns from it, compares with the simple methods, and shows a newcomer's list.
+    """Gets MovieLens 100K, meta-learns from it, compares with the simple methods, and shows a newcomer's
+    list.
 
     Takes about two minutes the first time; a second run reuses the models.
     """
@@ -53,7 +58,9 @@ def demo(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserInputError(f"The folder {folder} cannot be made: {error.strerror}. Name another: --folder.") from None
+        raise UserInputError(
+            f"The folder {folder} cannot be made: {error.strerror}. Name another: --folder."
+        ) from None
     run = environment(seed, "cpu", screen)
 
     ratings = catalog.load(data, progress=screen.progress)
@@ -83,15 +90,17 @@ def demo(
 
 
 def newcomer(model: Model, split: Split, ratings: Dataset) -> dict[str, Any]:
-    """One test user, of whom the model has seen nothing: the list after nothing and after each of a few choices.
+    """One test user, of whom the model has seen nothing: the list after nothing and after each of a few
+    choices.
 
     The first test user with enough films liked is taken, not the one that looks best.
 
     Returns:
-        ``user``: what is known of them. ``steps``: for each the ``event`` (None at first), the ``list`` with titles,
-        scores, the ``move`` since the step before (None if new) and ``why``: the choice that adds most, and how much.
-        ``held_out``: how many films of theirs nobody saw; ``found``: how many of those are in the first 20 after
-        each step.
+        ``user``: what is known of them. ``steps``: for each the ``event`` (None at first), the ``list`` with
+        titles, scores, the ``move`` since the step before (None if new) and ``why``: the choice that adds
+        most, and how much.
+        ``held_out``: how many films of theirs nobody saw; ``found``: how many of those are in the first 20
+        after each step.
     """
     task = _somebody(split, ratings)
     events = split.test.support[split.test.support_offsets[task] : split.test.support_offsets[task + 1]]
@@ -128,7 +137,12 @@ def newcomer(model: Model, split: Split, ratings: Dataset) -> dict[str, Any]:
         steps.append({"event": event, "list": top, "found": found})
         places = {item: rank for rank, item in enumerate(order, 1)}
     shown = {name: value for name, value in fields.items() if name in ("age", "gender", "occupation")}
-    return {"user": shown, "steps": steps, "held_out": len(wanted), "method": model.explain(events=[], item=items[0])["method"][0]}
+    return {
+        "user": shown,
+        "steps": steps,
+        "held_out": len(wanted),
+        "method": model.explain(events=[], item=items[0])["method"][0],
+    }
 
 
 def tell(story: dict[str, Any]) -> list[Table | Text]:
@@ -158,9 +172,12 @@ def tell(story: dict[str, Any]) -> list[Table | Text]:
     found = [step["found"] for step in story["steps"]]
     out.append(
         Text(
-            f"\nOf {story['held_out']} other films this person chose, which nobody showed the model, the first 20 held "
-            f"{found[0]} before any choice and {found[-1]} after {len(found) - 1}. One person proves nothing; the "
-            f"tables above do. Reasons are {'exact' if story['method'] == 'exact' else 'by leaving each choice out'}: "
+            f"\nOf {story['held_out']} other films this person chose, which nobody showed the model, the "
+            "first 20 held "
+            f"{found[0]} before any choice and {found[-1]} after {len(found) - 1}. One person proves "
+            "nothing; the "
+            "tables above do. Reasons are "
+            f"{'exact' if story['method'] == 'exact' else 'by leaving each choice out'}: "
             "what the choice adds to the score.",
             style="dim",
         )
@@ -169,7 +186,8 @@ def tell(story: dict[str, Any]) -> list[Table | Text]:
 
 
 def _act(data: Dataset, path: Path, plot: Path, run: Run, screen: Output) -> tuple[Model, Split, Comparison]:
-    """Fits (or finds) the default model for the data without the test users, and compares it with the floors."""
+    """Fits (or finds) the default model for the data without the test users, and compares it with the "
+    "floors."""
     from acclimate import persist
     from acclimate.compare import compare
     from acclimate.evaluation import learning_curve, new_users
@@ -208,7 +226,8 @@ def _model(split: Split, path: Path, run: Run, screen: Output) -> Model:
                 screen.say(f"Reusing {path}: same data, same recipe, same seed.")
                 return old
     screen.say(
-        f"Meta-learning {learner.name} from {split.train.n_users:,} people; {len(split.test):,} others are kept for "
+        f"Meta-learning {learner.name} from {split.train.n_users:,} people; {len(split.test):,} others are "
+        "kept for "
         "the test ..."
     )
     start = time.perf_counter()

@@ -19,16 +19,19 @@ from acclimate.errors import UnknownNameError, UserInputError
 
 if TYPE_CHECKING:
     from acclimate.data import Dataset, Tasks
-    from acclimate.evaluation import Candidates, Report
+    from acclimate.evaluation import Candidates, Metric, Report
     from acclimate.model import Model
     from acclimate.models.base import Recommender
 
 Shots = Annotated[
     str | None,
-    typer.Option("--shots", metavar="N,...", help="How many events to show: 0,1,3,5,10,20; 'all' for everything."),
+    typer.Option(
+        "--shots", metavar="N,...", help="How many events to show: 0,1,3,5,10,20; 'all' for everything."
+    ),
 ]
 Metrics = Annotated[
-    str | None, typer.Option("--metrics", metavar="NAME,...", help="What to measure: mae,rmse,ndcg@10,recall@20, ...")
+    str | None,
+    typer.Option("--metrics", metavar="NAME,...", help="What to measure: mae,rmse,ndcg@10,recall@20, ..."),
 ]
 Protocol = Annotated[
     str,
@@ -50,14 +53,19 @@ Ranked = Annotated[
 
 @with_reading
 def evaluate(
-    what: Annotated[str, typer.Argument(metavar="MODEL|DATA", help="A model file, or data.", show_default=False)],
+    what: Annotated[
+        str, typer.Argument(metavar="MODEL|DATA", help="A model file, or data.", show_default=False)
+    ],
     how: Reading,
     data: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="Data of people new to the model.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[DATA]", help="Data of people new to the model.", show_default=False),
     ] = None,
     learner: Annotated[
         str | None,
-        typer.Option("--learner", "-l", metavar="NAME", help="Without a model: which recipe; default a good one."),
+        typer.Option(
+            "--learner", "-l", metavar="NAME", help="Without a model: which recipe; default a good one."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter of the learner.")
@@ -67,7 +75,10 @@ def evaluate(
     metrics: Metrics = None,
     candidates: Ranked = None,
     query: Annotated[
-        int, typer.Option("--query", min=1, help="With a model: events of each user that are held out and asked for.")
+        int,
+        typer.Option(
+            "--query", min=1, help="With a model: events of each user that are held out and asked for."
+        ),
     ] = 10,
     order: Annotated[
         str, typer.Option("--order", help="With a model: show events at 'random', or the first by 'time'.")
@@ -86,12 +97,16 @@ def evaluate(
     acclimate evaluate MODEL DATA: the users of DATA show their first events and are asked about others; users
     whom the model was trained on are left out.
 
-    acclimate evaluate DATA --learner NAME: DATA is split by the protocol, the learner sees only the training part.
+    acclimate evaluate DATA --learner NAME: DATA is split by the protocol, the learner sees only the training
+    part.
     """
     from acclimate.evaluation import evaluate as judge
+    from acclimate.evaluation import protocol as protocol_named
 
     screen = Output(json, quiet)
     run = environment(seed, device, screen)
+    wanted, pool, asked = levels(shots), ranked(candidates, seed), measures(metrics)
+    rule = protocol_named(protocol, shots=wanted, candidates=pool)
     facts: dict[str, Any] = {}
     if data is not None:
         if learner is not None or settings:
@@ -102,7 +117,7 @@ def evaluate(
 
         model = load(what)
         tasks, facts = newcomers(
-            model, how.dataset(data, screen), query, order, levels(shots), seed, screen, trusting=everybody_is_new
+            model, how.dataset(data, screen), query, order, wanted, seed, screen, trusting=everybody_is_new
         )
         recommender, name = model.recommender, model.provenance.learner
     else:
@@ -110,12 +125,10 @@ def evaluate(
             raise UserInputError(
                 f"A model is evaluated on data of people it has never seen: acclimate evaluate {what} DATA."
             )
-        from acclimate.evaluation import protocol as protocol_named
         from acclimate.learners.default import default
 
         dataset = how.dataset(what, screen)
         chosen = recipe(learner, settings) or default(dataset)
-        rule = protocol_named(protocol, shots=levels(shots), candidates=ranked(candidates, seed))
         split = rule.split(dataset, seed)
         screen.say(f"Split {described(dataset)} by {protocol}; fitting {chosen.name}.")
         recommender, name = chosen.fit(split.train, run=run), chosen.name
@@ -123,9 +136,9 @@ def evaluate(
     report = judge(
         recommender,
         tasks,
-        metrics=measured(metrics, recommender, tasks.dataset),
-        candidates=ranked(candidates, seed),
-        shots=levels(shots) or _curve(),
+        metrics=asked or defaults(recommender, tasks.dataset),
+        candidates=pool,
+        shots=wanted or (_curve() if data is not None else rule.shots),
         seed=seed,
         name=name,
     )
@@ -140,17 +153,21 @@ def compare(
     how: Reading,
     learners: Annotated[
         str | None,
-        typer.Option("--learners", "-l", metavar="NAME,...", help="What to compare; default: the default learner."),
+        typer.Option(
+            "--learners", "-l", metavar="NAME,...", help="What to compare; default: the default learner."
+        ),
     ] = None,
     protocol: Protocol = "new-users",
     shots: Shots = None,
     metrics: Metrics = None,
     candidates: Ranked = None,
     floors: Annotated[
-        bool, typer.Option("--floors/--no-floors", help="Whether the simple methods stand in the table as well.")
+        bool,
+        typer.Option("--floors/--no-floors", help="Whether the simple methods stand in the table as well."),
     ] = True,
     seeds: Annotated[
-        str | None, typer.Option("--seeds", metavar="N,...", help="Several splits and fits: 0,1,2. Default: --seed.")
+        str | None,
+        typer.Option("--seeds", metavar="N,...", help="Several splits and fits: 0,1,2. Default: --seed."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Results as JSON.")] = None,
     rows: Annotated[
@@ -178,7 +195,9 @@ def compare(
     if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):
         raise UserInputError(f"--plot writes .png, .svg or .pdf; found {plot.name!r}.")
     if plot is not None and find_spec("matplotlib") is None:
-        raise UserInputError("--plot needs matplotlib, which is not installed: pip install 'acclimate[plot]'.")
+        raise UserInputError(
+            "--plot needs matplotlib, which is not installed: pip install 'acclimate[plot]'."
+        )
     run = environment(seed, device, screen)
     names = [name.strip() for name in learners.split(",") if name.strip()] if learners else []
     chosen = [found for found in (recipe(name, None) for name in names) if found is not None]
@@ -188,7 +207,7 @@ def compare(
         dataset,
         protocol,
         shots=levels(shots),
-        metrics=metrics.split(",") if metrics else None,
+        metrics=measures(metrics),
         candidates=ranked(candidates, seed),
         seeds=[n for n in whole_numbers(seeds, "--seeds") if n is not None] if seeds else [seed],
         run=run,
@@ -225,7 +244,8 @@ def newcomers(
     """Tasks of the people of ``other`` whom the model has not seen, and what became of the rest.
 
     Raises:
-        UserInputError: the model was trained on this very data, or on all of its people; or nobody has enough events.
+        UserInputError: the model was trained on this very data, or on all of its people; or nobody has enough
+        events.
     """
     import torch
 
@@ -236,7 +256,8 @@ def newcomers(
         raise UserInputError(f"--order is random or time; found {order!r}.")
     if other.hash() == model.provenance.data_hash:
         raise UserInputError(
-            f"The model was trained on this very data ({other.name!r}): what it scores here says nothing about new "
+            f"The model was trained on this very data ({other.name!r}): what it scores here says nothing "
+            "about new "
             f"people. Give data of others, or hold people out first: acclimate evaluate DATA --learner "
             f"{model.provenance.learner}."
         )
@@ -245,17 +266,22 @@ def newcomers(
     met = 0 if trusting else int(known.sum())
     if met == aligned.n_users:
         raise UserInputError(
-            f"All {met:,} users of {other.name!r} were in the model's training data; a model is judged on people it "
-            "has never seen. Give data of others, hold people out first (acclimate evaluate DATA --learner NAME), or, "
+            f"All {met:,} users of {other.name!r} were in the model's training data; a model is judged on "
+            "people it "
+            "has never seen. Give data of others, hold people out first (acclimate evaluate DATA --learner "
+            "NAME), or, "
             "if the ids stand for other people here, say --everybody-is-new."
         )
     if met:
-        screen.say(f"Note: {met:,} of {aligned.n_users:,} users were in the model's training data and are left out.")
+        screen.say(
+            f"Note: {met:,} of {aligned.n_users:,} users were in the model's training data and are left out."
+        )
     if model.data.n_users == 0:
         screen.say("Note: the model kept no histories, so nobody can check that these people are new to it.")
     if lost.events:
         screen.say(
-            f"Note: {lost.events:,} events on {lost.items:,} items that the model does not know are left out, "
+            f"Note: {lost.events:,} events on {lost.items:,} items that the model does not know are left "
+            "out, "
             f"and {lost.users:,} users who have no others."
         )
     users = torch.arange(aligned.n_users) if trusting else (~known).nonzero().flatten()
@@ -271,12 +297,17 @@ def newcomers(
     if len(tasks) == 0:
         most = int(aligned.interactions.counts()[users].max())
         raise UserInputError(
-            f"None of {len(users):,} users has {query + 1} events on items of the model ({query} to be asked for, one "
+            f"None of {len(users):,} users has {query + 1} events on items of the model ({query} to be asked "
+            "for, one "
             f"to show); the most is {most}. Lower --query."
         )
     facts = {
         "trained_on_users": model.provenance.n_users,
-        "left_out": {"users_seen_in_training": met, "unknown_items": lost.items, "events_on_them": lost.events},
+        "left_out": {
+            "users_seen_in_training": met,
+            "unknown_items": lost.items,
+            "events_on_them": lost.events,
+        },
         "checked_that_users_are_new": model.data.n_users > 0 and not trusting,
     }
     return tasks, facts
@@ -287,12 +318,17 @@ def levels(shots: str | None) -> tuple[int | None, ...] | None:
     return None if shots is None else whole_numbers(shots, "--shots", none="all")
 
 
-def measured(metrics: str | None, recommender: Recommender, dataset: Dataset) -> list[Any]:
-    """The metrics of that name, or the default ones that apply."""
+def measures(names: str | None) -> tuple[Metric, ...] | None:
+    """``mae,ndcg@10`` as metrics."""
+    from acclimate.evaluation import as_metrics
+
+    return None if names is None else as_metrics(name.strip() for name in names.split(",") if name.strip())
+
+
+def defaults(recommender: Recommender, dataset: Dataset) -> list[Metric]:
+    """The default metrics that mean something for this recommender."""
     from acclimate.evaluation import applies, default_metrics
 
-    if metrics is not None:
-        return [name.strip() for name in metrics.split(",") if name.strip()]
     return [metric for metric in default_metrics(dataset) if applies(metric, recommender, dataset)]
 
 
@@ -342,7 +378,8 @@ def remarks(report: Report) -> str:
     """Who was judged on what, and what to beware of."""
     users = report.frame["user"].n_unique()
     lines = [
-        f"{users:,} users; ranked: {report.candidates}; split {report.split_hash[:12]}, data {report.data_hash[:12]}; "
+        f"{users:,} users; ranked: {report.candidates}; split {report.split_hash[:12]}, data "
+        f"{report.data_hash[:12]}; "
         f"{report.seconds:.1f} s. Second lines: half a 95 % bootstrap interval."
     ]
     return "\n".join([*lines, *report.notes])

@@ -26,7 +26,10 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.", sh
 Event = Annotated[
     list[str] | None,
     typer.Option(
-        "--event", "-e", metavar="ITEM[=VALUE]", help="What a newcomer did, by id or title: 'Heat=5'. Repeatable, in order."
+        "--event",
+        "-e",
+        metavar="ITEM[=VALUE]",
+        help="What a newcomer did, by id or title: 'Heat=5'. Repeatable, in order.",
     ),
 ]
 Field = Annotated[
@@ -48,7 +51,9 @@ def pairs(text: str, option: str) -> dict[str, str]:
     for part in text.split(","):
         name, equals, value = part.partition("=")
         if not equals or not name.strip():
-            raise UserInputError(f"{option} takes name=value, separated by commas; found {part!r} in {text!r}.")
+            raise UserInputError(
+                f"{option} takes name=value, separated by commas; found {part!r} in {text!r}."
+            )
         if name.strip() in out:
             raise UserInputError(f"{option} names {name.strip()!r} twice.")
         out[name.strip()] = value.strip()
@@ -92,5 +97,7 @@ def whole_numbers(text: str, option: str, *, none: str | None = None) -> tuple[i
             out.append(int(part))
         else:
             also = f" or {none!r}" if none else ""
-            raise UserInputError(f"{option} takes whole numbers{also}, separated by commas; found {part!r} in {text!r}.")
+            raise UserInputError(
+                f"{option} takes whole numbers{also}, separated by commas; found {part!r} in {text!r}."
+            )
     return tuple(out)

@@ -45,25 +45,40 @@ class Reading:
     item_kinds: Annotated[
         str | None,
         _option(
-            "--item-kinds", "Kinds of item columns: categorical, numeric, multi, text, time or none.", "NAME=KIND,..."
+            "--item-kinds",
+            "Kinds of item columns: categorical, numeric, multi, text, time or none.",
+            "NAME=KIND,...",
         ),
     ] = None
     user_kinds: Annotated[str | None, _option("--user-kinds", "Likewise for users.", "NAME=KIND,...")] = None
     explicit: Annotated[
-        bool | None, _option("--explicit/--no-explicit", "Values are ratings, or strengths of implicit events.")
+        bool | None,
+        _option("--explicit/--no-explicit", "Values are ratings, or strengths of implicit events."),
     ] = None
     duplicates: Annotated[
-        str | None, _option("--duplicates", "Of several events of one user and item: last, first, mean, sum or error.")
+        str | None,
+        _option("--duplicates", "Of several events of one user and item: last, first, mean, sum or error."),
     ] = None
-    on_bad_rows: Annotated[str | None, _option("--on-bad-rows", "Rows that cannot be used: error or drop.")] = None
+    on_bad_rows: Annotated[
+        str | None, _option("--on-bad-rows", "Rows that cannot be used: error or drop.")
+    ] = None
     missing_value: Annotated[float | None, _option("--missing-value", "What an empty value means.")] = None
     event_values: Annotated[
-        str | None, _option("--event-values", "Strength of each kind of event: view=1,buy=5.", "KIND=NUMBER,...")
+        str | None,
+        _option("--event-values", "Strength of each kind of event: view=1,buy=5.", "KIND=NUMBER,..."),
     ] = None
-    ids: Annotated[str | None, _option("--ids", "'text' keeps ids as text even where all are numbers.")] = None
-    time_unit: Annotated[str | None, _option("--time-unit", "Unit of times that are numbers: s, ms, us, ns.")] = None
-    time_format: Annotated[str | None, _option("--time-format", "How times are written: '%d.%m.%Y %H:%M'.")] = None
-    delimiter: Annotated[str | None, _option("--delimiter", "What parts the fields of a text file, or 'tab'.")] = None
+    ids: Annotated[str | None, _option("--ids", "'text' keeps ids as text even where all are numbers.")] = (
+        None
+    )
+    time_unit: Annotated[
+        str | None, _option("--time-unit", "Unit of times that are numbers: s, ms, us, ns.")
+    ] = None
+    time_format: Annotated[
+        str | None, _option("--time-format", "How times are written: '%d.%m.%Y %H:%M'.")
+    ] = None
+    delimiter: Annotated[
+        str | None, _option("--delimiter", "What parts the fields of a text file, or 'tab'.")
+    ] = None
     header: Annotated[
         bool | None, _option("--header/--no-header", "Whether the first line of a text file names columns.")
     ] = None
@@ -79,7 +94,9 @@ class Reading:
         typed = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         given = {name: value for name, value in typed.items() if value is not None}
         if "columns" in given:
-            given["columns"] = {role: name or None for role, name in pairs(given["columns"], "--columns").items()}
+            given["columns"] = {
+                role: name or None for role, name in pairs(given["columns"], "--columns").items()
+            }
         for which in ("item_kinds", "user_kinds"):
             if which in given:
                 kinds = pairs(given[which], _flag(which))

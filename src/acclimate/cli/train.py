@@ -26,17 +26,26 @@ if TYPE_CHECKING:
 def fit(
     data: Source,
     how: Reading,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where the model goes.")] = Path("model.acc"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where the model goes.")] = Path(
+        "model.acc"
+    ),
     learner: Annotated[
-        str | None, typer.Option("--learner", "-l", metavar="NAME", help="Which recipe; default: a good one for the data.")
+        str | None,
+        typer.Option(
+            "--learner", "-l", metavar="NAME", help="Which recipe; default: a good one for the data."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter of the learner: epochs=5. Repeatable."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A hyperparameter of the learner: epochs=5. Repeatable."
+        ),
     ] = None,
     histories: Annotated[
         bool,
-        typer.Option("--histories/--no-histories", help="Whether the file holds the users: ids, fields and events."),
+        typer.Option(
+            "--histories/--no-histories", help="Whether the file holds the users: ids, fields and events."
+        ),
     ] = True,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -134,7 +143,9 @@ def _check_setting(learner: str, key: str, value: object, default: object) -> No
         fits = isinstance(value, tuple)
     if not fits:
         shown = ",".join(str(one) for one in default) if isinstance(default, tuple) else default
-        raise UserInputError(f"--set {key}= of {learner} takes a value like its default, {shown}; found {value!r}.")
+        raise UserInputError(
+            f"--set {key}= of {learner} takes a value like its default, {shown}; found {value!r}."
+        )
 
 
 def environment(seed: int, device: str, screen: Output) -> Run:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from acclimate.model import file
 from acclimate.model.align import Lost, acquainted
-from acclimate.model.fit import fit, version
+from acclimate.model.fitting import fit, version
 from acclimate.model.model import Model
 from acclimate.model.names import Names
 from acclimate.model.provenance import Provenance

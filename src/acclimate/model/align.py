@@ -35,7 +35,8 @@ def align(ours: Dataset, other: Dataset) -> tuple[Dataset, Lost]:
     if ours.explicit != other.explicit:
         kinds = {True: "ratings", False: "implicit events"}
         raise UserInputError(
-            f"The model learned from {kinds[ours.explicit]}, but {other.name!r} holds {kinds[other.explicit]}. "
+            f"The model learned from {kinds[ours.explicit]}, but {other.name!r} holds "
+            f"{kinds[other.explicit]}. "
             "Read the data with the value column (columns={'value': ...}) that the model was trained with."
         )
     low, high = ours.value_range
@@ -49,7 +50,8 @@ def align(ours: Dataset, other: Dataset) -> tuple[Dataset, Lost]:
     known = rows[inter.items] >= 0
     if not bool(known.any()):
         raise UserInputError(
-            f"None of the items of {other.name!r} (such as {other.item_ids.ids[0]!r}) is in the model's catalogue "
+            f"None of the items of {other.name!r} (such as {other.item_ids.ids[0]!r}) is in the model's "
+            "catalogue "
             f"(such as {ours.item_ids.ids[0]!r}). Check that both use the same item ids."
         )
     kept = inter.keep(known)
@@ -71,7 +73,8 @@ def align(ours: Dataset, other: Dataset) -> tuple[Dataset, Lost]:
 
 
 def acquainted(ours: Dataset, other: Dataset) -> torch.Tensor:
-    """Whether each user of ``other`` is among those of ``ours``, [U] bool; never, where ids are of another type."""
+    """Whether each user of ``other`` is among those of ``ours``, [U] bool; never, where ids are of another "
+    "type."""
     try:
         return ours.user_ids.encode(other.user_ids.ids, "user id") >= 0
     except UserInputError:

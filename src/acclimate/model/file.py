@@ -21,7 +21,8 @@ from acclimate.tensors import State
 
 @dataclass(frozen=True, eq=False)
 class _Data:
-    """A dataset in a form that :mod:`acclimate.persist` takes: ids and texts are series, not Python strings."""
+    """A dataset in a form that :mod:`acclimate.persist` takes: ids and texts are series, not Python "
+    "strings."""
 
     interactions: Interactions
     users: FeatureTable
@@ -79,7 +80,8 @@ def load(path: Path, classes: Iterable[type] = ()) -> tuple[Recommender, Dataset
             raise TypeError("its parts are of the wrong kind")
         data = _dataset(flat)
         _check(data, recommender)
-    # A file whose hash is right but whose parts do not fit was not written by us; whatever it breaks is its fault.
+    # A file whose hash is right but whose parts do not fit was not written by us; whatever it breaks is its
+    # fault.
     except (
         KeyError,
         TypeError,

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from acclimate.data import Dataset, Items
+from acclimate.data import Dataset
 from acclimate.errors import UserInputError
 from acclimate.explain import explain
 from acclimate.model import file
@@ -43,17 +43,18 @@ class Model:
     """A fitted recommender with the ids, the catalogue and the histories it was trained on.
 
     Every method takes and gives ids in the caller's own type. Where it says ``users``, it means users of the
-    training data, whose stored history is adapted to; one id or several. Where it says ``events``, it means what
-    newcomers did, in order of arrival:
+    training data, whose stored history is adapted to; one id or several. Where it says ``events``, it means
+    what newcomers did, in order of arrival:
 
-    - a list for one person, of item ids (implicit feedback), ``(item, value)`` or ``(item, value, time)``, or dicts
-      with these keys; an empty list is the coldest start;
+    - a list for one person, of item ids (implicit feedback), ``(item, value)`` or ``(item, value, time)``, or
+      dicts with these keys; an empty list is the coldest start;
     - a mapping of names to such lists, or a table with a user column, for several;
     - both ``users`` and ``events`` for one stored user: the events follow the stored ones.
 
-    An item may be named by its title where no id is meant. A dict or table may carry the fields of an item that the
-    catalogue lacks; then it counts by its fields. Times are seconds since epoch or datetimes. Of an item that one
-    person met twice, the last event counts. ``user`` holds fields of one newcomer, or maps names to fields.
+    An item may be named by its title where no id is meant. A dict or table may carry the fields of an item
+    that the catalogue lacks; then it counts by its fields. Times are seconds since epoch or datetimes. Of an
+    item that one person met twice, the last event counts. ``user`` holds fields of one newcomer, or maps
+    names to fields.
 
     Attributes:
         recommender: what adapts and scores.
@@ -66,8 +67,11 @@ class Model:
     provenance: Provenance
 
     def __repr__(self) -> str:
-        kept = f"{self.data.n_users:,} users" if self.data.n_users else "no histories kept"
-        return f"Model({self.provenance.learner} on {self.provenance.data!r}: {self.data.n_items:,} items, {kept})"
+        came, kept = (
+            self.provenance,
+            f"{self.data.n_users:,} users" if self.data.n_users else "no histories kept",
+        )
+        return f"Model({came.learner} on {came.data!r}: {self.data.n_items:,} items, {kept})"
 
     @property
     def predicts_ratings(self) -> bool:
@@ -96,15 +100,15 @@ class Model:
             users, events, user: for whom, see the class.
             k: most items a person gets; fewer where fewer are left.
             exclude_seen: leave out what the person's events are about.
-            items: the candidates: ids, or a table of items with their fields, which need not be in the catalogue;
-                default the whole catalogue.
-            unknown: ``error`` refuses unknown users and items; ``prior`` treats an unknown user as a newcomer who
-                did nothing and an event on an unknown item as one on an item without fields.
+            items: the candidates: ids, or a table of items with their fields, which need not be in the
+                catalogue; default the whole catalogue.
+            unknown: ``error`` refuses unknown users and items; ``prior`` treats an unknown user as a newcomer
+                who did nothing and an event on an unknown item as one on an item without fields.
 
         Returns:
             ``user_id`` (null for one person without a name), ``item_id``, ``score``, ``rank`` from 1, and
-            ``deviation``, the score's standard deviation, where the recommender knows it. A predicted rating is
-            clipped to the range of ratings. Equal scores stand in the order of the catalogue.
+            ``deviation``, the score's standard deviation, where the recommender knows it. A predicted rating
+            is clipped to the range of ratings. Equal scores stand in the order of the catalogue.
 
         Raises:
             UserInputError: unknown users, items or fields, values out of range, or a k below 1.
@@ -173,10 +177,11 @@ class Model:
             item: the item, by id or title. users, events, user, unknown: for whom, as in :meth:`recommend`.
 
         Returns:
-            A row ``prior`` (the score with no event at all), a row ``event`` for each event, a row ``rest`` (what
-            no single event accounts for) and a row ``total``, the score before any clipping: the sum of the
-            others. Columns ``part``, ``item_id`` (of the event), ``value``, ``contribution``, and ``method``:
-            ``exact``, or ``leave-one-out``, where a contribution is what the score loses without that event.
+            A row ``prior`` (the score with no event at all), a row ``event`` for each event, a row ``rest``
+            (what no single event accounts for) and a row ``total``, the score before any clipping: the sum of
+            the others. Columns ``part``, ``item_id`` (of the event), ``value``, ``contribution``, and
+            ``method``: ``exact``, or ``leave-one-out``, where a contribution is what the score loses without
+            that event.
         """
         shown = self._shown(users, events, user, unknown)
         if len(shown) != 1:
@@ -204,8 +209,9 @@ class Model:
     def similar_items(self, item: Any, k: int = 10) -> pl.DataFrame:
         """The k items most like an item.
 
-        With :class:`~acclimate.models.base.Retrieval`, the cosine of the item vectors less their mean over the
-        catalogue; otherwise how much one event on the item (of the highest value) adds to each other's score.
+        With :class:`~acclimate.models.base.Retrieval`, the cosine of the item vectors less their mean over
+        the catalogue; otherwise how much one event on the item (of the highest value) adds to each other's
+        score.
 
         Returns:
             ``item_id``, ``score``, ``rank``.
@@ -360,7 +366,8 @@ class Model:
         return shelf, rows[torch.from_numpy(first.to_numpy().copy())]
 
     def _scored(self, shown: Shown, shelf: Shelf, rows: Tensor) -> Iterator[tuple[Tensor, State, Tensor]]:
-        """People [b], their states and their scores [b, N] of the candidates at ``rows``, batch after batch."""
+        """People [b], their states and their scores [b, N] of the candidates at ``rows``, batch after "
+        "batch."""
         catalogue = (
             len(rows) == shelf.n_known and shelf.n_known > 0 and bool((rows == torch.arange(len(rows))).all())
         )
@@ -405,8 +412,13 @@ class Model:
         if isinstance(self.recommender, Uncertain):
             order.append("deviation")
         if not frames:
-            kinds: dict[str, pl.DataType] = {"user_id": shown.names.dtype, "item_id": self.data.item_ids.ids.dtype}
-            return pl.DataFrame(schema={n: kinds.get(n, pl.Int64() if n == "rank" else pl.Float32()) for n in order})
+            kinds: dict[str, pl.DataType] = {
+                "user_id": shown.names.dtype,
+                "item_id": self.data.item_ids.ids.dtype,
+            }
+            return pl.DataFrame(
+                schema={n: kinds.get(n, pl.Int64() if n == "rank" else pl.Float32()) for n in order}
+            )
         return pl.concat(frames).select(order)
 
 

@@ -127,7 +127,8 @@ class Names:
             found = index.get(key, [])
             if len(found) > 1:
                 raise UserInputError(
-                    f"{text!r} is the title of {len(found)} items: {'; '.join(self._both(found[:6]))}. Give the id."
+                    f"{text!r} is the title of {len(found)} items: {'; '.join(self._both(found[:6]))}. Give "
+                    "the id."
                 )
             if found:
                 return found[0]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from acclimate.data import Dataset, FeatureTable, Feedback, Field, Items
 from acclimate.data.readers.columns import ALIASES, Role, plain
-from acclimate.errors import UserInputError, UnknownNameError
+from acclimate.errors import UnknownNameError, UserInputError
 from acclimate.model.names import Names
 from acclimate.tensors import offsets_of, pad_segments, segment_ranges
 
@@ -26,7 +26,8 @@ EXAMPLE = '[("Heat", 5), ("Alien", 4)]'
 
 @dataclass(frozen=True, eq=False)
 class Shelf:
-    """The items of one call: the model's catalogue, and behind it those that the caller brings with their fields.
+    """The items of one call: the model's catalogue, and behind it those that the caller brings with their
+    fields.
 
     Attributes:
         names: of the catalogue. table: fields, a row each item, the caller's own at the end.
@@ -59,7 +60,8 @@ class Shelf:
         return rows
 
     def bring(self, ids: Sequence[Any], fields: pl.DataFrame) -> Shelf:
-        """The shelf with the items of ``fields`` that it lacks; a table without a field of the model adds none."""
+        """The shelf with the items of ``fields`` that it lacks; a table without a field of the model adds "
+        "none."""
         known = [spec.name for spec in self.table.schema if spec.name in fields.columns]
         if not known:
             return self
@@ -90,7 +92,8 @@ class Events:
     """Flat events of B people, person after person, in order of arrival.
 
     Attributes:
-        offsets: [B + 1]. rows: [E] of a shelf, -1 for an unknown item. values: [E] float32. times: [E] or None.
+        offsets: [B + 1]. rows: [E] of a shelf, -1 for an unknown item. values: [E] float32. times: [E] or
+            None.
     """
 
     offsets: Tensor
@@ -233,7 +236,8 @@ def user_fields(told: Sequence[Mapping[str, Any] | None], data: Dataset) -> dict
     """Encoded fields [B, ...] of people from what was said about each.
 
     Raises:
-        UserInputError: a field that the model does not know, or a value that is no number where one is needed.
+        UserInputError: a field that the model does not know, or a value that is no number where one is
+        needed.
     """
     if not any(told):
         return data.users.gather(torch.full((len(told),), -1))
@@ -246,7 +250,8 @@ def user_fields(told: Sequence[Mapping[str, Any] | None], data: Dataset) -> dict
         for name, value in (one or {}).items():
             if not names:
                 raise UserInputError(
-                    f"user= tells {name!r}, but this model knows no fields of users; it was trained without any."
+                    f"user= tells {name!r}, but this model knows no fields of users; it was trained without "
+                    "any."
                 )
             if name not in columns:
                 raise UnknownNameError("user field", str(name), names)
@@ -393,14 +398,14 @@ def _told(user: Mapping[str, Any] | None, name: Any, names: Sequence[Any]) -> Ma
 def _values(given: list[Any], ids: list[Any], data: Dataset, choices: bool) -> Tensor:
     low, high = data.value_range
     values = []
-    for item, value in zip(ids, given, strict=True):
-        if value is None:
-            if data.explicit and not choices:
-                raise UserInputError(
-                    f"The event on {item!r} has no rating, and this model learned from ratings of {low:g} to "
-                    f"{high:g}. Give one: ({item!r}, {high:g})."
-                )
-            value = 1.0
+    for item, said in zip(ids, given, strict=True):
+        if said is None and data.explicit and not choices:
+            raise UserInputError(
+                f"The event on {item!r} has no rating, and this model learned from ratings of {low:g} to "
+                f"{high:g}. Give one: ({item!r}, {high:g})."
+            )
+        # A choice of which no strength is told counts once; a rating's stand-in is never looked at.
+        value = (low if data.explicit else 1.0) if said is None else said
         number = _is_number(value) and math.isfinite(float(value))
         if not number:
             raise UserInputError(
@@ -408,11 +413,13 @@ def _values(given: list[Any], ids: list[Any], data: Dataset, choices: bool) -> T
             )
         if data.explicit and not low <= float(value) <= high:
             raise UserInputError(
-                f"The event on {item!r} has the rating {float(value):g}; this model's ratings go from {low:g} to {high:g}."
+                f"The event on {item!r} has the rating {float(value):g}; this model's ratings go from "
+                f"{low:g} to {high:g}."
             )
         if not data.explicit and float(value) <= 0:
             raise UserInputError(
-                f"The event on {item!r} has the strength {float(value):g}; it must be above 0. Leave the event out instead."
+                f"The event on {item!r} has the strength {float(value):g}; it must be above 0. Leave the "
+                "event out instead."
             )
         values.append(float(value))
     return torch.tensor(values, dtype=torch.float32)
@@ -424,7 +431,8 @@ def _times(given: list[Any]) -> Tensor | None:
         return None
     if not all(present):
         raise UserInputError(
-            f"{sum(present)} of {len(given)} events have a time. Give every event a time, or none (then their order counts)."
+            f"{sum(present)} of {len(given)} events have a time. Give every event a time, or none (then "
+            "their order counts)."
         )
     return torch.tensor([_seconds(time) for time in given], dtype=torch.int64)
 

@@ -37,7 +37,9 @@ def fit(data: Dataset, learner: Learner | str | None = None, *, run: Run | None 
     if len(data.interactions) == 0:
         raise UserInputError(f"{data.name!r} has no events to learn from. `acclimate doctor` says why.")
     run = run or Run()
-    chosen: Learner = default(data) if learner is None else by_name(learner) if isinstance(learner, str) else learner
+    chosen: Learner = (
+        default(data) if learner is None else by_name(learner) if isinstance(learner, str) else learner
+    )
     return Model(
         recommender=chosen.fit(data, run=run),
         data=data,
