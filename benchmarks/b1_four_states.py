@@ -1,9 +1,10 @@
 """B1. Few-shot rating on MovieLens-1M, MeLU's states: new users (UC), new items (IC), both (UIC).
 
-A task needs 13 to 100 ratings in its state; 10 seeded random ones are the query, the others the support. MAE and
-RMSE over clipped predictions, NDCG with gain 2^r - 1 over the query items, means over tasks. Everything trains on
-all 640,448 warm ratings, not only on MeLU's 2,653 training tasks. Floors are tuned inside the warm ratings, six
-trials each; ours run with their defaults. A figure is the mean over seeds (of the query draw and the training).
+A task needs 13 to 100 ratings in its state; 10 seeded random ones are the query, the others the support. MAE
+and RMSE over clipped predictions, NDCG with gain 2^r - 1 over the query items, means over tasks. Everything
+trains on all 640,448 warm ratings, not only on MeLU's 2,653 training tasks. Floors are tuned inside the warm
+ratings, six trials each; ours run with their defaults. A figure is the mean over seeds (of the query draw
+and the training).
 
     ACCLIMATE_DATA=... python benchmarks/b1_four_states.py
 """
@@ -14,8 +15,6 @@ import time
 from collections.abc import Sequence
 
 import polars as pl
-from harness import Result, Row, data_folder, hashes, machine, options
-from ml1m import FILES, read
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +28,8 @@ from acclimate.learners.grids import tuned_floors
 from acclimate.learners.names import by_name
 from acclimate.learners.tuned import Tuned
 from acclimate.models import Recommender
+from harness import Result, Row, data_folder, hashes, machine, options
+from ml1m import FILES, read
 
 STATES = ("UC", "IC", "UIC")
 CURVE = (0, 1, 3, 5, 10, 20)
@@ -87,13 +88,26 @@ def measure(
         for state in STATES:
             wanted = [m for m in map(metric, METRICS) if applies(m, fitted, warm)]
             shots = (*CURVE, None)
-            report = evaluate(fitted, tasks[state], metrics=wanted, candidates=QueryOnly(), shots=shots, seed=seed)
+            report = evaluate(
+                fitted, tasks[state], metrics=wanted, candidates=QueryOnly(), shots=shots, seed=seed
+            )
             frames.append(report.frame.with_columns(state=pl.lit(state)))
     frame = pl.concat(frames)
     names = [m for m in METRICS if m in frame.columns]
     summary = summarise(frame, ["state", "shots"], names)
     return [
-        Row(row, kind, r["state"], r["shots"], r["metric"], r["mean"], r["low"], r["high"], r["n"], min(seconds))
+        Row(
+            row,
+            kind,
+            r["state"],
+            r["shots"],
+            r["metric"],
+            r["mean"],
+            r["low"],
+            r["high"],
+            r["n"],
+            min(seconds),
+        )
         for r in summary.iter_rows(named=True)
     ]
 

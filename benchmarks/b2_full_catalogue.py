@@ -1,9 +1,9 @@
 """B2. Few-shot ranking on MovieLens-1M: every rating is a choice, the whole catalogue is ranked.
 
-MeLU's 1,208 new users are the test users. k random choices are the support (MovieLens-1M's order of time is an
-artefact of its onboarding lists), 10 others the query; all 3,706 films but the support are ranked. A user counts at
-k if there are k choices besides the query. Floors are tuned on training users held out, six trials each; ours runs
-with its defaults. A figure is the mean over seeds (of the draw and the training).
+MeLU's 1,208 new users are the test users. k random choices are the support (MovieLens-1M's order of time is
+an artefact of its onboarding lists), 10 others the query; all 3,706 films but the support are ranked. A user
+counts at k if there are k choices besides the query. Floors are tuned on training users held out, six trials
+each; ours runs with its defaults. A figure is the mean over seeds (of the draw and the training).
 
     ACCLIMATE_DATA=... python benchmarks/b2_full_catalogue.py
 """
@@ -14,8 +14,6 @@ import time
 
 import polars as pl
 import torch
-from harness import Result, Row, data_folder, hashes, machine, options
-from ml1m import FILES, read
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +26,8 @@ from acclimate.learners.grids import tuned_floors
 from acclimate.learners.names import by_name
 from acclimate.learners.tuned import Tuned
 from acclimate.models import Recommender
+from harness import Result, Row, data_folder, hashes, machine, options
+from ml1m import FILES, read
 
 CURVE = (0, 1, 3, 5, 10, 20)
 METRICS = ("ndcg@20", "recall@20")
@@ -104,7 +104,9 @@ def print_table(result: Result) -> None:
         table.add_column("fit CPU s", justify="right")
         for row in dict.fromkeys(r.row for r in result.rows):
             cells = [r for r in result.rows if r.row == row and r.metric == name]
-            best = [max(r.value for r in result.rows if r.metric == name and r.shots == c.shots) for c in cells]
+            best = [
+                max(r.value for r in result.rows if r.metric == name and r.shots == c.shots) for c in cells
+            ]
             shown = [f"{c.value:.4f}{'*' if c.value == b else ' '}" for c, b in zip(cells, best, strict=True)]
             table.add_row(row, *shown, f"{cells[0].fit_seconds:.1f}")
         console.print(table)

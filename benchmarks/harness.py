@@ -97,7 +97,9 @@ def hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
 def machine(device: str) -> dict[str, object]:
     """What the figures were measured on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    cpu = next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
     name = torch.cuda.get_device_name() if device.startswith("cuda") else device
     return {
         "cpu": cpu,

@@ -8,13 +8,17 @@ Everything is fitted to the same users and judged on the same others, after 0, 1
 
 import sys
 
+import torch
+
 import acclimate as ac
 from acclimate.data import synthetic_world
+
+torch.set_num_threads(1)  # tensors are small here: more threads only get in each other's way
 
 if len(sys.argv) > 1:
     data = ac.read(sys.argv[1], items=sys.argv[2] if len(sys.argv) > 2 else None, report=print)
 else:
-    data = synthetic_world(500, 120, events=(12, 50), seed=1).dataset
+    data = synthetic_world(300, 80, events=(12, 40), seed=1).dataset
 print(data)
 
 # Ratings have a ridge head on ratings, choices one on choices. The simple methods come along by themselves.

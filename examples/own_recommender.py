@@ -60,7 +60,7 @@ class GenreTasteLearner:
     damping: float = 3.0
     name: str = "genre taste"
 
-    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> GenreTaste:  # noqa: B008
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> GenreTaste:
         inter = dataset.interactions
         mean = inter.values.mean()
         total = torch.zeros(inter.n_items).index_add(0, inter.items, inter.values - mean)
@@ -84,7 +84,7 @@ if __name__ == "__main__":
         sys.exit("The recommender breaks a law.")
 
     print("\n2. What it is worth, beside the floors and the ridge (a genre alone does not say much here)")
-    data = synthetic_world(500, 120, events=(12, 50), seed=1).dataset
+    data = synthetic_world(300, 80, events=(12, 40), seed=1).dataset
     print(ac.compare([GenreTasteLearner(), ac.ridge()], data, shots=(0, 1, 3, 5, 10)))
 
     print("3. It answers in your ids like any other")

@@ -90,7 +90,7 @@ class Spy:
 class FitConstant:
     name: str = "constant"
 
-    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> Constant:  # noqa: B008
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> Constant:
         return Constant(float(dataset.interactions.values.mean()))
 
 
@@ -105,7 +105,7 @@ class FitMeans:
         total = torch.zeros(inter.n_items).index_add(0, inter.items, inter.values - mu)
         return mu + total / (inter.item_counts() + self.damping)
 
-    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> ByItem:  # noqa: B008
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> ByItem:
         return ByItem(self.means(dataset), "rating")
 
 
@@ -113,7 +113,7 @@ class FitMeans:
 class FitShifted(FitMeans):
     name: str = "shifted"
 
-    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> Shifted:  # type: ignore[override]  # noqa: B008
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> Shifted:  # type: ignore[override]
         return Shifted(self.means(dataset))
 
 
@@ -121,7 +121,7 @@ class FitShifted(FitMeans):
 class FitPopularity:
     name: str = "popularity"
 
-    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> ByItem:  # noqa: B008
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> ByItem:
         return ByItem(dataset.interactions.item_counts().float())
 
 
@@ -129,7 +129,7 @@ class FitPopularity:
 class Failing:
     name: str = "failing"
 
-    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> Constant:  # noqa: B008
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> Constant:
         raise UserInputError("this one wants ratings; the data holds implicit events.")
 
 

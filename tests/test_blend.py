@@ -9,7 +9,7 @@ from acclimate.learners.classical import IALS, Bias, Content, ItemKNN, ItemMean,
 from acclimate.learners.composed import Blend as BlendLearner
 from acclimate.learners.composed import combinations
 from acclimate.learners.validation import Validation
-from acclimate.models import Blend
+from acclimate.models import EASE, Blend
 from acclimate.testing import RecommenderLaws
 
 
@@ -110,6 +110,9 @@ def test_a_blend_that_does_not_fit_together_is_refused():
     dataset = synthetic_world(30, 10).dataset
     bias, popularity = Bias().fit(dataset), Popularity().fit(dataset)
     nothing = Items(torch.zeros(0, dtype=torch.int64))
+    ease = [EASE.fit(dataset, scale=scale) for scale in ("rank", "rating")]
+    with pytest.raises(UserInputError, match="found EASE 'rank', EASE 'rating'"):
+        Blend(tuple(ease), (0.5, 0.5), nothing)
     with pytest.raises(UserInputError, match="found Bias 'rating', Popularity 'rank'"):
         Blend((bias, popularity), (0.5, 0.5), nothing)
     with pytest.raises(UserInputError, match="found 1 recommenders and 2 weights"):

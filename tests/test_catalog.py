@@ -384,6 +384,30 @@ class TestGet:
             get(named(origin, ratings=5), folder=tmp_path, tell=str)
         assert not (tmp_path / "tiny").exists()
 
+    def test_ratings_of_any_size_are_stored_as_they_are(self, server, tmp_path):
+        rows = b"1::10::-1::1\n1::20::300::2\n2::10::4::3\n2::70000::7::4102444800\n"
+        body = zipped({"t/ratings.dat": rows, "t/movies.dat": b"10::a::b\n"})
+        server.files["tiny.zip"] = body
+        origin = Archive(f"{server.base}/tiny.zip", sha256(body))
+        folder = get(named(origin, rows_sha256=None), folder=tmp_path, tell=str)
+        assert pl.read_parquet(folder / "ratings.parquet").rows() == [
+            (1, 10, -1.0, 1),
+            (1, 20, 300.0, 2),
+            (2, 10, 4.0, 3),
+            (2, 70000, 7.0, 4102444800),
+        ]
+
+    def test_a_disk_that_fills_up_while_unpacking_is_said(self, server, tmp_path, monkeypatch):
+        server.files["tiny.zip"] = movielens_zip()
+
+        def full(*args):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
+        with pytest.raises(UserInputError, match="The disk is full"):
+            get(named(Archive(f"{server.base}/tiny.zip", sha256(movielens_zip()))), folder=tmp_path, tell=str)
+        assert list(tmp_path.iterdir()) == []
+
     @pytest.mark.parametrize(
         ("content", "says"),
         [

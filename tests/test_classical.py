@@ -1,9 +1,12 @@
 """The recipes of the classical recommenders; what they make is tested with each recommender."""
 
+import inspect
+from dataclasses import fields
+
 import pytest
 import torch
 
-from acclimate import persist
+from acclimate import models, persist
 from acclimate.data import synthetic_world
 from acclimate.errors import UserInputError
 from acclimate.learners.base import Run
@@ -71,6 +74,28 @@ def test_there_is_nothing_to_continue_from(learner, ratings, choices):
     dataset = ratings if learner in RATING else choices
     with pytest.raises(UserInputError, match=f"{learner.name} cannot continue from a fitted Bias"):
         learner.fit(dataset, start=Bias().fit(ratings))
+
+
+@pytest.mark.parametrize(
+    ("learner", "recommender"),
+    [
+        (ItemMean, models.ItemMean),
+        (Bias, models.Bias),
+        (Content, models.ContentRidge),
+        (UserKNN, models.UserKNN),
+        (UserKNN, models.UserKNNRating),
+        (ItemKNN, models.ItemKNN),
+        (ItemKNN, models.ItemKNNRating),
+        (EASE, models.EASE),
+        (ALS, models.ALS),
+        (IALS, models.IALS),
+    ],
+)
+def test_a_recipe_and_the_recommender_it_makes_have_the_same_defaults(learner, recommender):
+    own = inspect.signature(recommender.fit).parameters
+    shared = {field.name: field.default for field in fields(learner) if field.name in own.keys() - {"scale"}}
+    assert shared
+    assert shared == {name: own[name].default for name in shared}
 
 
 def test_the_settings_reach_the_recommender(ratings, choices):

@@ -264,6 +264,14 @@ def test_a_model_without_histories_cannot_vouch_for_anybody(here, ask, capsys, t
     assert "nobody can check" in err.replace("\n", " ")
 
 
+def test_what_only_orders_items_is_judged_on_choices(here, ask, tmp_path):
+    ask("fit", "old.csv", "-l", "popularity", "-o", tmp_path / "m.acc", "-q")
+    said = ask("evaluate", tmp_path / "m.acc", "new.csv", "--shots", "3", "--json", "-q")
+    assert {result["metric"] for result in said["results"]} == {"ndcg@20", "recall@20"}
+    said = ask("evaluate", "all.csv", "-l", "popularity", "--shots", "3", "--json", "-q")
+    assert {result["metric"] for result in said["results"]} == {"ndcg@20", "recall@20"}
+
+
 def test_a_learner_is_judged_on_people_held_out(ask):
     said = ask("evaluate", "all.csv", "-l", "bias", "--shots", "0,all", "--metrics", "mae,ndcg@5", "--json")
     assert said["trained_on_users"] == 84

@@ -57,7 +57,7 @@ class Recording:
     seen: tuple[list[Dataset], list[Run]]
     name: str = "recording"
 
-    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> Constant:  # noqa: B008
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> Constant:
         self.seen[0].append(dataset)
         self.seen[1].append(run)
         return Constant()
@@ -119,6 +119,13 @@ class TestRows:
         assert found.data_hash == split.train.hash()
         assert found.protocol == "new-users"
 
+    def test_a_ready_split_is_shown_and_asked_by_the_protocol_that_is_given(self, world: World) -> None:
+        split = split_new_users(world.dataset, seed=9)
+        by_itself = compare([FitMeans()], split, floors=False)
+        as_told = compare([FitMeans()], split, "leave-last-out", floors=False)
+        assert (by_itself.shots, as_told.shots) == ((0, 1, 3, 5, 10, 20), (None,))
+        assert by_itself.protocol == as_told.protocol == "new-users"
+
     def test_what_came_fitted_is_judged_without_a_fit(self, world: World) -> None:
         split = split_new_users(world.dataset, seed=9)
         found = compare({"mine": FitMeans().fit(split.train)}, split, shots=(0,), floors=[FitMeans()])
@@ -161,12 +168,12 @@ class TestNames:
 
     def test_the_librarys_own_floors_stand_in_the_table(self) -> None:
         small = synthetic_world(120, 40, events=(12, 30))
-        found = compare(["item-mean"], small.dataset, shots=(0, 5))
+        found = compare([FitMeans()], small.dataset, shots=(0, 5))
         assert [e.name for e in found.entries if e.floor] == [
             learner.name for learner in floors(small.dataset)
         ]
         assert [e.error for e in found.entries] == [None] * len(found.entries)
-        assert found.tests()["learner"].unique().to_list() == ["item-mean"]
+        assert found.tests()["learner"].unique().to_list() == ["means"]
         with pytest.raises(UnknownNameError, match="Unknown learner 'itme-mean'"):
             compare(["itme-mean"], small.dataset)
 
@@ -179,6 +186,8 @@ class TestNames:
             compare([], world.dataset, floors=False)
         with pytest.raises(UserInputError, match="at least one seed"):
             compare([FitMeans()], world.dataset, seeds=())
+        with pytest.raises(UserInputError, match=r"distinct numbers from 0 on, .* found \(-1,\)"):
+            compare([FitMeans()], world.dataset, shots=(-1,), floors=False)
         with pytest.raises(UnknownNameError, match=r"Unknown protocol 'new-user'\. Did you mean 'new-users'"):
             compare([FitMeans()], world.dataset, "new-user", floors=False)
 
@@ -196,7 +205,7 @@ class TestFailures:
 
     def test_a_learner_that_fails_on_one_seed_has_no_numbers_at_all(self, world: World) -> None:
         class Sometimes(FitMeans):
-            def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()):  # type: ignore[no-untyped-def]  # noqa: B008
+            def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()):  # type: ignore[no-untyped-def]
                 if run.seed == 1:
                     raise UserInputError("bad luck.")
                 return super().fit(dataset, run=run)
@@ -206,6 +215,18 @@ class TestFailures:
         )
         assert found.entries[0].error == "bad luck."
         assert found.frame["learner"].unique().to_list() == ["means"]
+
+    def test_who_has_failed_is_not_fitted_again(self, world: World) -> None:
+        tried = []
+
+        class Never(FitMeans):
+            def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()):  # type: ignore[no-untyped-def]
+                tried.append(run.seed)
+                raise UserInputError("first.")
+
+        found = compare([Never("never")], world.dataset, shots=(0,), seeds=(0, 1), floors=[FitMeans()])
+        assert tried == [0]
+        assert found.entries[0].error == "first."
 
     def test_nothing_but_failures_still_makes_a_table(self, world: World) -> None:
         found = compare([Failing()], world.dataset, shots=(0, 1), floors=[Failing("floor")])
@@ -224,7 +245,7 @@ class TestFailures:
 
     def test_a_mistake_of_the_programmer_is_not_swallowed(self, world: World) -> None:
         class Wrong(FitMeans):
-            def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()):  # type: ignore[no-untyped-def]  # noqa: B008
+            def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()):  # type: ignore[no-untyped-def]
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
@@ -295,6 +316,14 @@ class TestStatistics:
         )
         assert turned.tests()["verdict"].to_list() == ["worse"]
 
+    def test_nobody_is_better_by_a_metric_that_has_no_direction(self, world: World) -> None:
+        wide = {"wide": FitShifted(), "plain": FitShifted(damping=9.0)}
+        found = compare(wide, world.dataset, shots=(5,), metrics=["within-1sd"], floors=[FitShifted("floor")])
+        assert found.tests().height == 0
+        assert found.verdict() == "Neither more nor less of within-1sd is better, so nobody is tested by it."
+        assert found.text().startswith("within-1sd by support events shown\n")
+        assert "*" not in found.text().split("Neither")[0]
+
     def test_asking_for_numbers_that_are_not_there_says_which_are(self, comparison: Comparison) -> None:
         with pytest.raises(
             UserInputError, match="'ndcg@20' was not measured; this comparison has mae, rmse, ndcg@10"
@@ -311,8 +340,9 @@ class TestWords:
         self, comparison: Comparison
     ) -> None:
         assert comparison.verdict() == (
-            "shifted against the best floor: better at 3 and 20; no different at 0 shots.\n"
-            "Learning to adapt does not help at 0 (means) shots: there the best floor is as good."
+            "shifted against the best floor: better at 3 and 20; no clear difference at 0 shots.\n"
+            "Learning to adapt does not help at 0 (means) shots: there no learner is significantly better "
+            "than the best floor."
         )
         assert comparison.verdict("ndcg@10").endswith(
             "Learning to adapt does not help here: at no number of shots is any learner significantly better "

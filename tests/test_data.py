@@ -171,6 +171,8 @@ class TestVocabulary:
     def test_ids_of_several_types_in_one_call_are_an_error(self):
         with pytest.raises(UserInputError, match="of one type"):
             Vocabulary(pl.Series(["a"])).encode(["a", 1])
+        with pytest.raises(UserInputError, match=r"such as \['a', 1\]"):
+            Vocabulary(pl.Series(["a"])).encode(id_ for id_ in ["a", 1])
 
     def test_ids_that_repeat_or_are_missing_are_an_error(self):
         with pytest.raises(UserInputError, match="'a' occurs more than once"):
@@ -181,6 +183,10 @@ class TestVocabulary:
     def test_typed_text_is_read_as_the_ids_are(self):
         assert Vocabulary(pl.Series([1, 2])).parse(["2"]) == [2]
         assert Vocabulary(pl.Series(["007"])).parse(["007"]) == ["007"]
+        assert Vocabulary(pl.Series([True, False])).parse(["false"]) == [False]
+        assert Vocabulary(pl.Series([date(2020, 1, 2)])).parse(["2020-01-02"]) == [date(2020, 1, 2)]
+        with pytest.raises(UserInputError, match="'yesterday' cannot be read as Date"):
+            Vocabulary(pl.Series([date(2020, 1, 2)])).parse(["yesterday"])
         with pytest.raises(UserInputError, match="'x' cannot be read as Int64"):
             Vocabulary(pl.Series([1, 2])).parse(["x"])
 
@@ -199,10 +205,13 @@ class TestFeatures:
             ([["a"], ["a", "b"], [], None], "multi"),
             ([date(2020, 1, 1), date(2021, 1, 1), None, None], "time"),
             ([f"{'long words ' * 10}{i} | and more" for i in range(4)], "text"),
+            (["a", "b", "a", "b", None], "categorical"),
+            ([], "text"),
         ],
     )
     def test_the_kind_of_a_column_follows_from_its_values(self, values, kind):
-        assert infer_field(pl.Series("x", values)).kind == kind
+        dtype = None if values else pl.String
+        assert infer_field(pl.Series("x", values, dtype=dtype)).kind == kind
 
     def test_codes_start_at_one_and_zero_means_missing_or_never_seen(self):
         features = FeatureTable.from_frame(
@@ -219,6 +228,20 @@ class TestFeatures:
         later = FeatureTable.encode(pl.DataFrame({"t": ["w|z", "x|y|z|x"]}), features.schema)
         assert later.columns["t"].tolist() == [[3, 0, 0], [1, 2, 3]]
 
+    def test_the_values_of_a_list_are_trimmed_and_counted_once(self):
+        lists = pl.DataFrame({"t": [["a", None, "a", " b", ""], None, []]})
+        features = FeatureTable.from_frame(lists)
+        assert features.schema[0].values == ("a", "b")
+        assert features.columns["t"].tolist() == [[1, 2], [0, 0], [0, 0]]
+        written = FeatureTable.from_frame(pl.DataFrame({"t": ["a||a| b|", None, " "]}), {"t": "multi"})
+        assert torch.equal(written.columns["t"], features.columns["t"])
+
+    def test_whole_numbers_stored_as_floats_are_the_same_labels(self):
+        whole = FeatureTable.from_frame(pl.DataFrame({"age": [25, 1, 25]}), {"age": "categorical"})
+        floats = pl.DataFrame({"age": [25.0, float("nan"), 1.0, 1.5]})
+        assert FeatureTable.encode(floats, whole.schema).columns["age"].tolist() == [2, 0, 1, 0]
+        assert FeatureTable.from_frame(floats, {"age": "categorical"}).schema[0].values == ("1", "1.5", "25")
+
     def test_the_separator_of_a_field_is_the_one_that_parts_it(self):
         spec = Field("t", "multi", values=("x", "y"), separator=";", width=2)
         assert FeatureTable.encode(pl.DataFrame({"t": ["y;x", "x|y"]}), [spec]).columns["t"].tolist() == [
@@ -231,6 +254,14 @@ class TestFeatures:
         x = features.columns["x"]
         assert x[:2].tolist() == [-1.0, 1.0]
         assert x[2:].isnan().all()
+
+    def test_equal_numbers_are_all_zero_and_too_large_ones_missing(self):
+        features = FeatureTable.from_frame(
+            pl.DataFrame({"x": [0.1] * 10, "y": [1e300, 1.0, 3.0] + [2.0] * 7})
+        )
+        assert features.columns["x"].tolist() == [0.0] * 10
+        assert features.columns["y"][0].isnan()
+        assert features.schema[1].mean == 2.0
 
     def test_times_are_seconds_whether_dates_or_written_dates(self):
         days = [date(1970, 1, 1), date(1970, 1, 3)]
@@ -274,6 +305,8 @@ class TestFeatures:
         schema = FeatureTable.from_frame(pl.DataFrame({"x": [1.5, 2.5]})).schema
         with pytest.raises(DataError, match="'x' should hold numbers"):
             FeatureTable.encode(pl.DataFrame({"x": [["a"], ["b"]]}), schema)
+        with pytest.raises(UserInputError, match="'x' cannot be a field: it is of type Struct"):
+            FeatureTable.from_frame(pl.DataFrame({"x": [{"a": 1}]}))
 
 
 class TestDataset:
@@ -428,6 +461,16 @@ class TestTasks:
         with pytest.raises(UserInputError, match="needs max_support"):
             user_tasks(world, torch.arange(3), query=None, generator=generator())
 
+    def test_a_task_always_asks_for_something(self, world):
+        everyone = torch.arange(world.n_users)
+        rest = user_tasks(world, everyone, query=None, max_support=10, min_events=1, generator=generator())
+        assert set(rest.users.tolist()) == set(
+            (world.interactions.counts() > 10).nonzero().flatten().tolist()
+        )
+        assert (rest.query_sizes() >= 1).all()
+        with pytest.raises(UserInputError, match="query=0 leaves nothing to ask about"):
+            user_tasks(world, everyone, query=0, generator=generator())
+
 
 def pairs(dataset: Dataset) -> set[tuple[str, str]]:
     """(user, item) of every event, in the caller's ids."""
@@ -479,6 +522,26 @@ class TestSplits:
             new = set(inter.items[tasks.query].tolist())
             assert not new & touched
             assert not new & set(inter.items[tasks.support].tolist())
+
+    @pytest.mark.parametrize("split", [new_items, new_users_and_items, by_time])
+    def test_nothing_that_is_held_out_is_shown(self, world, split):
+        """A test's support holds no event that the test or, but for the clock, the validation asks for."""
+        parts = split(world)
+        for tasks in (parts.validation, parts.test):
+            inter = tasks.dataset.interactions
+            shown = set(inter.items[tasks.support].tolist())
+            if split is by_time:
+                assert inter.times[tasks.support].max() < inter.times[tasks.query].min()
+            else:
+                assert shown <= set(parts.train.interactions.items.tolist())
+                for other in (parts.validation, parts.test):
+                    assert not shown & set(other.dataset.interactions.items[other.query].tolist())
+
+    @pytest.mark.parametrize("split", [new_users, new_items, new_users_and_items, by_time])
+    def test_a_split_may_do_without_validation(self, world, split):
+        parts = split(world, validation=0)
+        assert len(parts.validation) == 0
+        assert len(parts.test) > 0
 
     def test_both_new_means_neither_the_user_nor_the_item_was_seen(self, big_items):
         parts = new_users_and_items(big_items)
@@ -548,6 +611,13 @@ class TestSplits:
             new_users(world, test=0.8, validation=0.3)
         with pytest.raises(UserInputError, match="too few to hold out"):
             new_users(world.select_users(torch.arange(2)), test=0.4, validation=0.4)
+        with pytest.raises(UserInputError, match="leave something to train on"):
+            by_time(world, test=0.8, validation=0.5)
+
+    def test_one_time_for_all_cannot_be_cut(self, world):
+        inter = replace(world.interactions, times=torch.ones(len(world.interactions), dtype=torch.int64))
+        with pytest.raises(UserInputError, match=r"leaves no validation task.*carry one time"):
+            by_time(replace(world, interactions=inter))
 
     def test_too_few_events_are_an_error_that_says_what_to_ask_for(self, world):
         with pytest.raises(UserInputError, match=r"new-users split .* leaves no .* task.*smaller query"):

@@ -118,6 +118,13 @@ class TestPrescription:
         assert {k.arg: ast.literal_eval(k.value) for k in call.keywords} == diagnosis.prescription
         assert diagnosis.command.startswith(f"acclimate doctor {path} --")
 
+    def test_the_call_for_a_frame_names_a_frame_and_no_command(self):
+        diagnosis = diagnose(pl.read_csv(GOOD.encode()).rename({"user_id": "who"}))
+        assert diagnosis.call.startswith("ac.read(frame, columns={")
+        assert diagnosis.command is None
+        assert diagnosis.call in diagnosis.render()
+        assert "None" not in diagnosis.render()
+
     def test_options_that_were_given_are_kept(self, write):
         path = write(GOOD.replace("user_id", "who") + "1,1,5,978300000\n")
         diagnosis = diagnose(path, duplicates="first", columns={"item": "item_id"})
@@ -166,6 +173,15 @@ class TestRendering:
         assert plain["ok"] == diagnosis.ok
         assert len(plain["problems"]) == len(diagnosis.problems)
         assert plain["statistics"]["events"] == diagnosis.statistics.events
+
+    def test_hundreds_of_columns_and_fields_are_counted_not_listed(self):
+        frame = pl.read_csv(GOOD.encode()).with_columns(pl.lit(1).alias(f"more_{k}") for k in range(500))
+        items = pl.DataFrame({"item_id": [1, 2], **{f"flag_{k}": [0, 1] for k in range(500)}})
+        diagnosis = diagnose(frame, items=items)
+        assert len(diagnosis.fields) == 500
+        assert "and 470 more fields" in diagnosis.render()
+        assert "more_19 and 480 more" in " ".join(diagnosis.render().split())
+        assert len(diagnosis.render().splitlines()) < 70
 
     def test_problems_name_their_lines(self, write):
         problem = diagnose(write(BROKEN["nan"])).problems[0]

@@ -33,7 +33,7 @@ from acclimate.evaluation.beyond import Likeness
 from acclimate.evaluation.candidates import pseudorandom
 from acclimate.models.base import Scale
 from acclimate.tensors import State
-from fakes import ByItem, ByUser, Constant, FitMeans, FitShifted, Spy, asked
+from fakes import ByItem, ByUser, Constant, FitMeans, FitShifted, Shifted, Spy, asked
 
 NAN = math.nan
 
@@ -417,6 +417,15 @@ class TestMistakes:
         tasks = asked(torch.tensor([[5.0, 1.0], [2.0, NAN]]))
         with pytest.raises(AcclimateError, match=r"shape \(2,\); expected \(2, 2\)"):
             evaluate(_Broken(torch.zeros(2)), tasks, metrics=[ndcg(1)])
+
+    def test_deviations_that_are_not_finite_are_named(self) -> None:
+        class Unsure(Shifted):
+            def deviation(self, state: State, items: Items) -> Tensor:
+                return torch.full(items.ids.shape, NAN)
+
+        tasks = asked(torch.tensor([[5.0, 1.0], [2.0, NAN]]))
+        with pytest.raises(AcclimateError, match="Unsure gave 3 deviations that are not finite"):
+            evaluate(Unsure(torch.zeros(2)), tasks, metrics=[within(1)])
 
     def test_scores_of_items_that_are_not_allowed_may_be_anything(self) -> None:
         tasks = asked(torch.tensor([[NAN, 1.0]]), shown=torch.tensor([[1.0, NAN]]))

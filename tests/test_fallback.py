@@ -42,3 +42,9 @@ def test_ratings_and_ranks_do_not_mix():
     dataset = synthetic_world(30, 10).dataset
     with pytest.raises(UserInputError, match="the model Bias has 'rating', the base Popularity has 'rank'"):
         Fallback(Bias().fit(dataset), Popularity().fit(dataset), 1)
+
+
+def test_a_base_that_would_never_speak_is_refused():
+    bias = Bias().fit(synthetic_world(30, 10).dataset)
+    with pytest.raises(UserInputError, match="Fallback needs until above 0; found 0"):
+        Fallback(bias, bias, 0)

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics.pairwise import cosine_similarity
 
-from acclimate.data import Feedback, synthetic_world
+from acclimate.data import Feedback, Interactions, synthetic_world
 from acclimate.errors import UserInputError
 from acclimate.models import Attributable, Incremental, ItemKNN, ItemKNNRating, item_knn
 from acclimate.testing import RecommenderLaws
@@ -49,6 +51,17 @@ def test_without_shrinkage_similarities_are_cosines():
     expected = cosine_similarity(matrix(dataset).T)
     np.fill_diagonal(expected, 0.0)
     np.testing.assert_allclose(dense, expected, atol=1e-6)
+
+
+def test_a_pair_that_repeats_adds_up_and_no_cosine_exceeds_one():
+    users, items = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 1])
+    dataset = replace(
+        synthetic_world(2, 2, events=(1, 2), explicit=False).dataset,
+        interactions=Interactions.from_columns(users, items),
+    )
+    dense = weights(ItemKNN.fit(dataset, neighbours=1, shrinkage=0.0).neighbours)
+    # The columns are (2, 0) and (1, 1).
+    assert dense[0, 1] == pytest.approx(2 / (2 * 2**0.5))
 
 
 def test_each_item_keeps_its_own_nearest_and_shrinkage_doubts_rare_pairs():

@@ -346,9 +346,10 @@ class TestNames:
         with pytest.raises(UnknownNameError, match=r"Unknown metric 'ncdg@10'. Did you mean 'ndcg@10'\?"):
             metric("ncdg@10")
 
-    def test_only_errors_are_better_low(self) -> None:
-        low = {name for name in METRIC_NAMES if not metric(name).higher_is_better}
-        assert low == {"mae", "rmse", "nll"}
+    def test_only_errors_are_better_low_and_calibration_is_neither(self) -> None:
+        way = {name: metric(name).higher_is_better for name in METRIC_NAMES}
+        assert {name for name in way if way[name] is False} == {"mae", "rmse", "nll"}
+        assert {name for name in way if way[name] is None} == {"within-1sd", "within-2sd"}
 
     def test_a_list_of_no_length_is_refused(self) -> None:
         with pytest.raises(UserInputError, match="at least 1 place"):

@@ -3,6 +3,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -16,7 +17,7 @@ from acclimate.errors import ModelFileError, UnknownNameError, UserInputError
 from acclimate.model import Model, Provenance, load
 from acclimate.model.model import best
 from acclimate.model.names import simplified
-from acclimate.models import Popularity
+from acclimate.models import ItemKNN, Popularity
 from acclimate.tensors import masked_sum
 
 
@@ -339,8 +340,8 @@ def test_a_stored_user_can_be_explained():
         model().explain(users=[10, 20], item=105)
 
 
-def test_without_vectors_an_item_is_similar_to_what_it_speaks_for():
-    similar = model(explicit=False, scale="rank").similar_items("Heat (1995)", k=2)
+def test_without_histories_an_item_is_similar_to_what_it_speaks_for():
+    similar = model(explicit=False, scale="rank").without_histories().similar_items("Heat (1995)", k=2)
     assert ids(similar) == [105, 101]
     assert similar["score"].to_list() == pytest.approx([0.2, 0.0], abs=1e-6)
     assert similar["rank"].to_list() == [1, 2]
@@ -357,14 +358,31 @@ class Vectors(RankTable):
         return self.vectors[items.ids]
 
 
-def test_with_vectors_an_item_is_similar_by_angle_around_the_mean():
+def test_items_are_similar_whose_scores_rise_and_fall_together_over_people():
+    world = synthetic_world(60, 20, seed=3)
+    m = replace(model(), data=world.dataset, recommender=ItemKNN.fit(world.dataset, neighbours=20))
+    scores = (
+        m.score(world.dataset.user_ids.ids, items=world.dataset.item_ids.ids)["score"]
+        .to_numpy()
+        .reshape(60, 20)
+    )
+    expected = np.corrcoef(scores - scores.mean(1, keepdims=True), rowvar=False)[7]
+    similar = m.similar_items("i7", k=99)
+    assert ids(similar) == [f"i{i}" for i in np.argsort(-expected) if i != 7]
+    found = similar["score"].to_numpy()
+    assert found == pytest.approx(np.delete(np.sort(expected)[::-1], 0), abs=1e-5)
+
+
+def test_who_gives_everybody_the_same_finds_nothing_similar():
+    world = synthetic_world(60, 20, seed=3).dataset
+    similar = replace(model(), data=world, recommender=Popularity.fit(world)).similar_items("i7", k=3)
+    assert similar["score"].to_list() == [0.0, 0.0, 0.0]
+
+
+def test_with_vectors_the_catalogue_is_scanned_by_a_matrix_product():
     vectors = torch.tensor([[11.0, 0.0], [12.0, 0.0], [9.0, 0.0], [10.0, 1.0], [10.0, -1.0], [8.0, 0.0]])
     m = model(scale="rank")
     m = replace(m, recommender=Vectors(m.recommender.base, m.recommender.pull, vectors))
-    similar = m.similar_items(100, k=3)  # the mean is (10, 0)
-    assert ids(similar)[0] == 101
-    assert similar["score"].to_list() == pytest.approx([1.0, 0.0, 0.0], abs=1e-6)
-    # The scan is a matrix product, over the catalogue or a part of it.
     assert m.recommend(events=[], k=1)["score"].item() == 12.0
     assert ids(m.recommend(events=[], k=1, items=[105, 103])) == [103]
 

@@ -12,11 +12,12 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from acclimate.compare import Comparison, compare
 from acclimate.data import synthetic_world
 from acclimate.errors import UserInputError
-from acclimate.evaluation import cold_and_warm, learning_curve
+from acclimate.evaluation import Metric, Outcome, cold_and_warm, learning_curve, recall
 from acclimate.evaluation.plots import spread
 from fakes import FitConstant, FitMeans, FitPopularity, FitShifted
 
@@ -88,6 +89,18 @@ def test_the_whole_support_stands_after_all_numbers(tmp_path: Path) -> None:
     assert said.index("0") < said.index("5") < said.index("all")
 
 
+def test_a_metric_of_ones_own_has_a_curve_as_well(tmp_path: Path) -> None:
+    def worst(outcome: Outcome) -> Tensor:
+        error = (outcome.predictions - outcome.values).abs()
+        return error.masked_fill(~outcome.asked, 0.0).amax(1).double()
+
+    data = synthetic_world(100, 40, events=(12, 30)).dataset
+    mine = Metric("worst-error", "rating", worst, higher_is_better=False)
+    found = compare([FitShifted()], data, shots=(0, 5), metrics=[mine], floors=[FitMeans()])
+    said = texts(learning_curve(found, tmp_path / "worst.svg"))
+    assert " worst error (lower is better) " in said
+
+
 def test_one_point_is_no_curve(tmp_path: Path) -> None:
     data = synthetic_world(100, 40, events=(12, 30)).dataset
     found = compare([FitMeans()], data, shots=(5,), floors=False)
@@ -149,6 +162,8 @@ def test_labels_that_collide_move_apart_evenly() -> None:
 
 def test_many_curves_still_fit(tmp_path: Path) -> None:
     class Many:
+        metrics = (recall(10, 4),)
+
         def summary(self) -> pl.DataFrame:
             return pl.DataFrame(
                 [

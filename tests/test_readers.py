@@ -249,6 +249,24 @@ class TestColumns:
         assert "If the first line is data, say header=False" in refusal(path)
         assert len(read(path, header=False).interactions) == 3
 
+    def test_a_column_that_is_nowhere_gets_no_cure_that_cannot_work(self, write):
+        report = report_of(write("user_id,rating\n1,2\n2,3\n"))
+        assert "no column is known to be the item" in report.message()
+        assert "Every event needs a user and an item" in report.message()
+        assert report.errors[0].arguments == {}
+
+    @pytest.mark.parametrize("first", ["# exported on Monday", "sep=,", "Our ratings"])
+    def test_a_first_line_that_is_no_header_and_no_row_is_named(self, write, first):
+        message = refusal(write(first + "\n" + text([*ROWS, *((u, 9, 3, 978300009) for u in range(5, 15))])))
+        assert f"line 1: '{first}' is neither a line of column names nor a row" in message
+        assert "most lines have 4" in message
+
+    def test_many_or_giant_column_names_do_not_fill_the_screen(self, write):
+        names = ["user", "item", *(f"column_of_numbers_{k}" for k in range(2000)), "x" * 10**6]
+        path = write(text([(u, i, *(k % 7 for k in range(2001))) for u, i, *_ in ROWS], ",".join(names)))
+        assert len(str(report_of(path))) < 1500
+        assert len(refusal(path, columns={"value": "nowhere"})) < 1500
+
     def test_five_columns_without_names_are_too_many_to_guess(self, write):
         message = refusal(write(text([(*row, 9) for row in ROWS], header=None)))
         assert "5 columns and no line of column names" in message
@@ -290,6 +308,41 @@ class TestIds:
         frame = FRAME.with_columns(pl.col("user_id").cast(pl.Float64))
         assert read(frame).user_ids.ids.to_list() == [1, 2, 3, 4]
 
+    def test_a_missing_id_does_not_change_how_the_others_are_read(self, write):
+        large = [3 * 10**17 + u for u in range(5)]  # next to each other, too close for floating point
+        path = write(text([(large[u], i, v, t) for u, i, v, t in ROWS] + [("", 1, 3, 978300009)]))
+        report = report_of(path, on_bad_rows="drop")
+        assert not any("'12.0'" in p.found for p in report.problems)
+        assert read(path, on_bad_rows="drop").user_ids.ids.to_list() == large[1:]
+
+    def test_large_numbers_spoilt_by_a_spreadsheet_stay_exact(self, write):
+        large = [3 * 10**17 + u for u in range(5)]
+        path = write(text([(f"{large[u]}.0" if u == 1 else large[u], i, v, t) for u, i, v, t in ROWS]))
+        assert read(path).user_ids.ids.to_list() == large[1:]
+
+    def test_numbers_spoilt_by_a_spreadsheet_match_those_of_another_table(self, write):
+        path = write(text([(u, f"{i}.0", v, t) for u, i, v, t in ROWS]))
+        data = read(path, items=ITEMS)
+        assert data.item_ids.ids.to_list() == [1, 2, 3, 4, 5, 9]
+        assert data.items.texts["title"][0] == "Heat"
+
+    def test_floats_that_cannot_tell_ids_apart_are_refused(self):
+        for dtype, large in ((pl.Float64, 2**53), (pl.Float32, 2**24)):
+            frame = FRAME.with_columns((pl.col("user_id") * large).cast(dtype))
+            assert f"numbers that {dtype} cannot tell apart" in refusal(frame)
+
+    def test_decimals_without_a_fraction_are_whole_numbers(self):
+        frame = FRAME.with_columns(pl.col("item_id").cast(pl.Decimal(38, 0)))
+        assert read(frame, items=ITEMS).item_ids.ids.to_list() == [1, 2, 3, 4, 5, 9]
+
+    def test_ids_that_no_type_of_numbers_holds_are_refused(self):
+        frame = FRAME.with_columns(item_id=pl.col("item_id").cast(pl.UInt64) + 2**63)
+        assert "do not fit into one type" in refusal(frame, items=pl.DataFrame({"item_id": [-1], "a": [1]}))
+
+    def test_empty_text_is_no_id_whatever_form_it_comes_in(self):
+        frame = FRAME.with_columns(user_id=pl.Series(["a", "b", " ", "c", "", "a", "b"]))
+        assert "no user id in column 'user_id': row 2, row 4" in refusal(frame)
+
     def test_numbers_with_fractions_are_no_ids(self):
         assert "numbers with fractions, such as 1.5" in refusal(
             FRAME.with_columns(pl.Series("user_id", [1.5, 2, 3, 4, 5, 6, 7]))
@@ -318,6 +371,18 @@ class TestIds:
         message = refusal(frame)
         assert "column 'user_id' holds values of mixed types" in message
         assert "int (row 0: '1'), str (row 1: 'a')" in message
+
+    def test_missing_objects_are_missing_and_truth_is_no_number(self):
+        gaps = pd.DataFrame(
+            {"user_id": pd.Series(["a", pd.NA, "b", "b"], dtype=object), "item_id": [1, 2, 3, 1]}
+        )
+        assert "no user id in column 'user_id': row 1" in refusal(gaps)
+        mixed = gaps.assign(user_id=pd.Series([1, True, pd.NA, 2], dtype=object))
+        assert "int (row 0: '1'), bool (row 1: 'True')" in refusal(mixed)
+
+    def test_two_columns_of_one_name_are_refused(self):
+        frame = pd.DataFrame([[1, 2, 3], [2, 3, 4]], columns=["user_id", "item_id", "item_id"])
+        assert "two columns named 'item_id'" in refusal(frame)
 
     def test_an_id_of_a_million_characters_is_refused_in_a_short_message(self, write):
         path = write(text().replace("\n4,1,", f"\n{'x' * 10**6},1,"))
@@ -416,6 +481,22 @@ class TestValues:
         assert read(path).interactions.values.tolist() == [3.5, 4.0, 1.5]
         assert any("decimal comma" in p.found for p in report_of(path).problems)
 
+    def test_commas_that_could_part_thousands_are_not_guessed_at(self, write):
+        path = write("user;item;plays\n1;2;1,200\n2;3;40\n3;4;2,500\n")
+        assert "the values are not numbers: line 2 ('1,200'), line 4 ('2,500')" in refusal(path)
+
+    def test_a_column_without_any_value_is_told_as_such(self, write):
+        message = refusal(write(text([(u, i, "", t) for u, i, _, t in ROWS])))
+        assert "column 'rating': there is no value in any row" in message
+        assert 'columns={"value": None}' in message
+
+    @pytest.mark.parametrize(
+        "options", [{"missing_value": float("nan")}, {"event_values": {"x": float("inf")}}]
+    )
+    def test_fillings_and_strengths_are_finite(self, options):
+        with pytest.raises(UserInputError, match="use a finite number"):
+            read(FRAME, **options)
+
     def test_true_and_false_are_one_and_nothing(self):
         data = read(FRAME.with_columns(rating=pl.col("rating") > 3))
         assert data.interactions.values.tolist() == [1, 0, 1, 0, 0, 1, 0]
@@ -457,6 +538,9 @@ class TestTimes:
             "2001-01-01T10:00:00.123456",
             "2001-01-01T12:00:00+02:00",
             "2001-01-01 05:00:00 -0500",
+            "2001-01-01 10:00:00+00",
+            "2001-01-01 12:00:00.5 +02",
+            "2001-01-01T12:00+02:00",
             "2001/01/01 10:00:00",
         ],
     )
@@ -485,6 +569,7 @@ class TestTimes:
         message = refusal(path)
         assert "column 'timestamp': these are not times" in message
         assert "time_format" in message
+        assert "these are not times written as '%m/%Y'" in refusal(path, time_format="%m/%Y")
         times = read(path, time_format="%d.%m.%Y").interactions.times
         assert times[0] == int(datetime(2003, 2, 1, tzinfo=UTC).timestamp())
 
@@ -580,6 +665,22 @@ class TestBadRows:
         data = read(path, on_bad_rows="drop")
         assert data.user_ids.ids.to_list() == [1, 3, 4]
 
+    def test_all_that_can_be_wrong_at_once_still_fits_a_screen(self, write):
+        bad = [
+            "not a number at all, not even nearly one",
+            "x" * 2000,
+            "",
+            "some day last week, in the evening",
+        ]
+        rows = [(u, i, v, t + u) for u in range(20) for _, i, v, t in ROWS]
+        for k in range(40):
+            row = [str(cell) for cell in rows[k]]
+            row[(2, 1, 0, 3)[k % 4]] = f'"{bad[k % 4]}"'
+            rows[k] = tuple(row)
+        message = refusal(write(text(rows) + "a,b\n" * 20))
+        assert "Also:" in message
+        assert message.endswith("see `acclimate doctor`.")
+
     def test_every_error_is_told_at_once(self, write):
         path = write(
             text().replace("\n1,1,5", "\n1,1,nan").replace("\n2,1,4", "\n,1,4").replace("978300005", "soon")
@@ -587,6 +688,10 @@ class TestBadRows:
         message = refusal(path)
         for part in ("line 2 ('nan')", "no user id in column 'user_id': line 4", "line 6 ('soon')"):
             assert part in message
+
+    def test_an_option_that_is_misspelt_is_not_passed_over(self):
+        with pytest.raises(TypeError, match="'colums'"):
+            inspect(FRAME, colums={})
 
     def test_an_unknown_choice_is_an_error_that_lists_the_choices(self):
         with pytest.raises(UserInputError, match="duplicates='keep'; use one of 'last', 'first'"):
@@ -692,6 +797,45 @@ class TestItemsAndUsers:
         )
         assert "the kind 'number'" in refusal(FRAME, items=ITEMS, item_kinds={"year": "number"})
         assert "there is no table of items" in refusal(FRAME, item_kinds={"year": "numeric"})
+
+    @pytest.mark.parametrize("kind", ["categorical", "numeric", "multi", "text", "time"])
+    def test_what_cannot_be_of_a_kind_is_refused_with_its_column(self, kind):
+        odd = pl.DataFrame({"item_id": [1, 2], "odd": [{"a": 1}, {"a": 2}]})
+        assert f"'odd' cannot be {kind}: it is of type Struct" in refusal(
+            FRAME, items=odd, item_kinds={"odd": kind}
+        )
+        assert read(FRAME, items=odd).items.schema == ()
+        assert "'title' cannot be numeric: 'Rope'" in refusal(
+            FRAME, items=ITEMS, item_kinds={"title": "numeric"}
+        )
+
+    def test_a_table_of_items_without_rows_or_columns_breaks_nothing(self, write):
+        for items in (write("item_id,title,year\n", "items.csv"), ITEMS.clear()):
+            data = read(FRAME, items=items, item_kinds={"title": "text"})
+            assert data.n_items == 5
+            assert data.items.texts["title"] == ("",) * 5
+        assert "has no columns" in refusal(FRAME, items=pl.DataFrame())
+
+    def test_a_torn_line_of_a_table_of_items_is_an_error_too(self, write):
+        items = write("item_id,title\n1,Heat\n2,Kid, The\n3,Jaws\n", "films.csv")
+        message = refusal(write(text()), items=items)
+        assert "films.csv: 1 line that cannot be read as a row: line 3 (3 fields instead of 2)" in message
+        data = read(write(text()), items=items, on_bad_rows="drop")
+        assert data.items.texts["title"][:3] == ("Heat", "", "Jaws")
+        assert report_of(write(text()), items=items, on_bad_rows="drop").left_out == {}
+
+    def test_tables_without_headers_are_matched_by_their_first_columns(self, write):
+        ratings = write(text(header=None))
+        items = write("1,1995\n2,1975\n3,1979\n", "films.csv")
+        data = read(ratings, items=items)
+        assert data.n_items == 5
+        assert data.items.schema[0].values == ("1975", "1979", "1995")
+        assert data.items.columns["column_2"].tolist() == [3, 1, 2, 0, 0]
+
+    def test_a_decimal_comma_is_understood_in_fields_too(self, write):
+        items = write("item_id;price\n1;1,5\n2;2,5\n3;\n", "prices.csv")
+        field = read(write(text()), items=items).items.schema[0]
+        assert (field.kind, field.mean) == ("numeric", 2.0)
 
     def test_items_that_the_table_lacks_have_missing_fields_and_are_counted(self):
         source = ITEMS.filter(pl.col("item_id") != 2)
@@ -879,6 +1023,11 @@ class TestLayouts:
         write("1:\n1488844,3,2005-09-06\n822109,5,2005-05-13\n", "nf/combined_data_1.txt")
         write("2:\n885013,four,2005-10-19\n885014,2,2005-10-20\n", "nf/combined_data_2.txt")
         assert "combined_data_2.txt line 2 ('four')" in refusal(tmp_path / "nf")
+
+    def test_a_torn_line_among_several_files_names_its_file(self, write, tmp_path):
+        write("1:\n1488844,3,2005-09-06\n822109,5,2005-05-13\n", "nf/combined_data_1.txt")
+        write("2:\n885013,4\n885014,2,2005-10-20\n", "nf/combined_data_2.txt")
+        assert "combined_data_2.txt line 2 (2 fields instead of 3)" in refusal(tmp_path / "nf")
 
     def test_recbole_atomic_files(self, write, tmp_path):
         header = "user_id:token,item_id:token,rating:float,timestamp:float"

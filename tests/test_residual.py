@@ -79,6 +79,8 @@ def test_residuals_of_many_batches_equal_those_of_one(monkeypatch):
     whole = residuals(base, dataset)
     monkeypatch.setattr("acclimate.learners.composed._BATCH", 20)
     torch.testing.assert_close(residuals(base, dataset), whole)
+    monkeypatch.setattr("acclimate.learners.composed._MOST_SCORES", 45)  # three users at a time
+    torch.testing.assert_close(residuals(base, dataset), whole)
 
 
 def test_each_step_of_a_tower_lowers_the_error_in_a_world_with_taste():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import astuple
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ import pytest
 import scipy.stats
 
 from acclimate.evaluation import bootstrap_mean, holm, paired, summarise
-from acclimate.evaluation.statistics import per_user
+from acclimate.evaluation.statistics import paired_columns, per_user
 
 NAN = math.nan
 
@@ -101,16 +102,28 @@ class TestPaired:
         found = paired(np.array([1.0, 2, NAN, 4]), np.array([0.0, NAN, 1, 1]))
         assert (found.n, found.difference) == (2, 2.0)
 
-    def test_no_difference_at_all_is_no_evidence_and_an_equal_one_for_all_is_clear(self) -> None:
+    def test_no_difference_at_all_is_no_evidence_and_an_equal_one_is_worth_as_much_as_there_are_users(
+        self,
+    ) -> None:
         same = np.array([1.0, 2, 3])
         assert paired(same, same).p == 1.0
-        assert paired(same + 1, same).p == 0.0
+        for n in (2, 3, 12):
+            ones = np.ones(n)
+            theirs = scipy.stats.permutation_test(
+                (ones,), np.mean, permutation_type="samples", n_resamples=np.inf
+            )
+            assert paired(ones, 0 * ones).p == pytest.approx(theirs.pvalue)
         assert math.isnan(paired(same[:1] + 1, same[:1]).p)
 
     def test_under_the_null_one_test_in_twenty_raises_a_false_alarm(self) -> None:
         rng = np.random.default_rng(0)
         p = np.array([paired(rng.normal(size=40), rng.normal(size=40), resamples=1).p for _ in range(600)])
         assert 0.03 <= (p < 0.05).mean() <= 0.075
+
+    def test_many_at_once_equal_each_alone(self) -> None:
+        a, b = np.random.default_rng(0).normal(size=(2, 30, 4))
+        for j, found in enumerate(paired_columns(a, b)):
+            assert astuple(found) == pytest.approx(astuple(paired(a[:, j], b[:, j])))
 
 
 class TestHolm:

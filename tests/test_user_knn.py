@@ -5,7 +5,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from acclimate.data import Feedback, synthetic_world
 from acclimate.errors import UserInputError
-from acclimate.models import UserKNN, UserKNNRating
+from acclimate.models import UserKNN, UserKNNRating, user_knn
 from acclimate.testing import RecommenderLaws
 
 
@@ -72,6 +72,18 @@ def test_unlike_users_have_no_say():
     assert (near.data > 0).all()
     raters = rest.interactions.users()[(rest.interactions.items == 2) & (rest.interactions.values > 0)]
     assert set(near.indices) == set(raters.tolist())
+
+
+def test_blocks_of_similarities_equal_one_block(monkeypatch):
+    dataset = synthetic_world(50, 20).dataset
+    rest = dataset.with_values(dataset.interactions.values - 3.0)
+    recommender = UserKNNRating.fit(rest, neighbours=7)
+    ids = torch.arange(20).view(10, 2)
+    shown = Feedback(rest.items_at(ids), torch.linspace(-2, 2, 20).view(10, 2), ids >= 0)
+    whole = recommender.adapt(shown)["scores"]
+    monkeypatch.setattr(user_knn, "_BLOCK", 150)  # three users at a time
+    assert torch.equal(recommender.adapt(shown)["scores"], whole)
+    assert whole.abs().sum() > 0
 
 
 def test_settings_that_mean_nothing_are_refused():

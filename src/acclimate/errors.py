@@ -56,7 +56,7 @@ class NotConvergedError(AcclimateError):
     def __init__(self, step: int, last_loss: float | None) -> None:
         self.step = step
         self.last_loss = last_loss
-        seen = "no finite loss before it" if last_loss is None else f"the last finite loss was {last_loss:.4g}"
+        seen = "none finite before" if last_loss is None else f"the last finite loss was {last_loss:.4g}"
         super().__init__(
             f"Training diverged at step {step} ({seen}). Lower the outer or inner learning rate, "
             "or check the data for extreme values with `acclimate doctor`."

@@ -43,8 +43,7 @@ def explain(
     """Takes the scores of ``items`` apart by the events of ``support``.
 
     A recommender that is ``Attributable`` says so itself, exactly. For every other one each event is left out
-    in
-    turn, all turns in one batch: the contribution of event s is ``score(all) - score(all but s)``.
+    in turn, all turns in one batch: the contribution of event s is ``score(all) - score(all but s)``.
 
     Args:
         support: of B users. items: ``ids`` [N], shared by all users.

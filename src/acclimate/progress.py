@@ -21,6 +21,7 @@ def track(what: str, total: int, show: bool | None = None) -> Iterator[Callable[
         yield lambda steps, note: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True), transient=True) as bar:
+    note = TextColumn("{task.fields[note]}")
+    with Progress(*columns, note, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total, note="")
         yield lambda steps, note: bar.update(task, advance=steps, note=note)

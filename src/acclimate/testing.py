@@ -175,9 +175,7 @@ class RecommenderLaws:
         self, recommender: Recommender, feedback: Feedback, items: Items
     ) -> None:
         b = feedback.n_users
-        expanded = Items(
-            items.ids.expand(b, -1), {n: x.expand(b, *x.shape) for n, x in items.fields.items()}
-        )
+        expanded = Items(items.ids.expand(b, -1), {n: x.expand(b, *x.shape) for n, x in items.fields.items()})
         state = recommender.adapt(feedback)
         assert_close(recommender.score(state, expanded), recommender.score(state, items))
 
@@ -253,7 +251,7 @@ class RecommenderLaws:
     def test_law_13_query_values_are_invisible(self, recommender: Recommender, world: World) -> None:
         poisoned = world.dataset.with_values(torch.full_like(world.dataset.interactions.values, float("nan")))
         unseen = torch.arange(120, 128)
-        scores = []
+        scores: list[Tensor] = []
         for dataset in (world.dataset, poisoned):
             generator = torch.Generator().manual_seed(7)
             tasks = sample_tasks(dataset, unseen, support=(3, 6), query=5, generator=generator)

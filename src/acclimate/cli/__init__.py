@@ -37,7 +37,7 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def everything(
+def _everything(
     version: Annotated[
         bool,
         typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),

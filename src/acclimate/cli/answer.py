@@ -63,7 +63,7 @@ def recommend(
         exclude_seen=not keep_seen,
         unknown="prior" if allow_unknown else "error",
     ).with_columns(title=_titles(answers))
-    people = found.partition_by("user_id", maintain_order=True)
+    people = [_rounded(part) for part in found.partition_by("user_id", maintain_order=True)]
     screen.give(
         {
             "model": str(model),
@@ -233,6 +233,13 @@ def _titles(answers: Answers, told: pl.DataFrame | None = None) -> Any:
     return pl.col("item_id").map_batches(
         lambda ids: pl.Series("title", answers.titles(ids), dtype=pl.String), return_dtype=pl.String
     )
+
+
+def _rounded(part: pl.DataFrame) -> pl.DataFrame:
+    """Scores without the digits that single precision does not have."""
+    import polars as pl
+
+    return part.with_columns(pl.col(pl.Float32).cast(pl.Float64).round(6))
 
 
 def _of(told: pl.DataFrame, part: str) -> float:

@@ -132,6 +132,9 @@ def evaluate(
         split = rule.split(dataset, seed)
         screen.say(f"Split {described(dataset)} by {protocol}; fitting {chosen.name}.")
         recommender, name = chosen.fit(split.train, run=run), chosen.name
+        if recommender.scale == "rank" and dataset.explicit:
+            screen.say(f"Note: {name} only orders items; every rating counts as a choice.")
+            split = rule.split(dataset.implicit(), seed)
         tasks, facts = split.test, {"protocol": protocol, "trained_on_users": split.train.n_users}
     report = judge(
         recommender,
@@ -262,6 +265,8 @@ def newcomers(
             f"{model.provenance.learner}."
         )
     aligned, lost = model.align(other)
+    if model.takes_choices:
+        aligned = aligned.implicit()
     known = acquainted(model.data, aligned)
     met = 0 if trusting else int(known.sum())
     if met == aligned.n_users:

@@ -135,6 +135,8 @@ def get(
                 reasons.append(f"  - {origin.where}: {error}")
                 tell(f"That failed: {error}")
                 continue
+            except OSError as error:
+                raise unwritable(root, error) from None
             _publish(target, frames, named, origin)
             return target
     raise DownloadError(

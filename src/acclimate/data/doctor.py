@@ -20,6 +20,7 @@ import torch
 from acclimate.data.dataset import Dataset
 from acclimate.data.features import FeatureTable, Kind
 from acclimate.data.readers import Inspection, Problem, ReadOptions, ReadReport, inspect
+from acclimate.data.readers.report import listing
 from acclimate.data.readers.sources import Source, describe
 
 WIDTH = 80
@@ -28,6 +29,7 @@ WIDTH = 80
 FEW = 5
 """Users and items with fewer events than this are counted as cold."""
 
+_FIELDS = 30  # that a rendered diagnosis lists
 _ROUNDS = 6  # cures tried one on top of the other before giving up
 
 
@@ -84,6 +86,7 @@ class Diagnosis:
     """What the doctor found.
 
     Attributes:
+        path: the file or folder; None if it was a frame.
         report: what was mapped and cleaned, by the options as they were given.
         statistics: of the data; where the table has errors, of what the cure leaves; None if there is none.
         fields: of the items and users.
@@ -92,6 +95,7 @@ class Diagnosis:
             were given included; empty if none are needed, None if no cure is known.
     """
 
+    path: str | None
     report: ReadReport
     statistics: Statistics | None
     fields: tuple[FieldInfo, ...]
@@ -109,14 +113,14 @@ class Diagnosis:
         if self.prescription is None:
             return None
         arguments = "".join(f", {name}={_written(value)}" for name, value in self.prescription.items())
-        return f"ac.read({self.report.source!r}{arguments})"
+        return f"ac.read({'frame' if self.path is None else repr(self.path)}{arguments})"
 
     @property
     def command(self) -> str | None:
-        """The same as options of the command line, or None if no cure is known."""
-        if self.prescription is None:
+        """The same as options of the command line; None if no cure is known, or for a frame."""
+        if self.prescription is None or self.path is None:
             return None
-        words = ["acclimate", "doctor", shlex.quote(self.report.source)]
+        words = ["acclimate", "doctor", shlex.quote(self.path)]
         for name, value in self.prescription.items():
             words += _as_option(name, value)
         return " ".join(words)
@@ -145,7 +149,7 @@ class Diagnosis:
             parts.append("\n".join(_wrapped(f"{p.severity}: ", str(p)) for p in self.problems))
         if self.call is not None and (not self.ok or self.prescription):
             how = "Read it with" if self.ok else "This call reads it; check that it does what you mean:"
-            parts.append(f"{how}\n  {self.call}\n  {self.command}")
+            parts.append("\n  ".join(line for line in (how, self.call, self.command) if line is not None))
         return "\n\n".join(part for part in parts if part)
 
     def __str__(self) -> str:
@@ -176,6 +180,7 @@ def diagnose(ratings: Source, **options: Unpack[ReadOptions]) -> Diagnosis:
         problems += _advice(dataset)
     order = {"error": 0, "warning": 1, "note": 2}
     return Diagnosis(
+        path=str(ratings) if isinstance(ratings, str | Path) else None,
         report=first.report,
         statistics=None if dataset is None else _statistics(dataset),
         fields=()
@@ -335,7 +340,7 @@ def _field_infos(which: Literal["items", "users"], table: FeatureTable) -> list[
 def _mapping(report: ReadReport) -> str:
     lines = [f"  {role:<5} = {column}" for role, column in report.columns.items()]
     if report.ignored:
-        lines.append(_wrapped("  not used: ", ", ".join(report.ignored)))
+        lines.append(_wrapped("  not used: ", listing(report.ignored)))
     return "\n".join(lines)
 
 
@@ -369,10 +374,12 @@ def _numbers(s: Statistics) -> str:
 
 def _fields(fields: tuple[FieldInfo, ...]) -> str:
     lines = []
-    for field in fields:
+    for field in fields[:_FIELDS]:
         values = f", {field.values:,} values" if field.values else ""
         label = f"{field.table}.{field.name}"
         lines.append(f"  {label[:40]:<40}  {field.kind}{values}, {field.coverage:.0%} present")
+    if len(fields) > _FIELDS:
+        lines.append(f"  and {len(fields) - _FIELDS:,} more fields")
     return "\n".join(lines)
 
 

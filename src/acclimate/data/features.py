@@ -9,11 +9,19 @@ from typing import Literal, get_args
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from acclimate.errors import DataError, UserInputError
 
 Kind = Literal["categorical", "numeric", "multi", "text", "time"]
+_HOLDS: Mapping[Kind, str] = {
+    "categorical": "labels",
+    "numeric": "numbers",
+    "multi": "lists of labels",
+    "text": "text",
+    "time": "times",
+}
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,11 @@ class FeatureTable:
 
     @classmethod
     def encode(cls, frame: pl.DataFrame, schema: Iterable[Field]) -> FeatureTable:
-        """Encodes a frame with a known schema; an absent column is all missing, an unseen value code 0."""
+        """Encodes a frame with a known schema; an absent column is all missing, an unseen value code 0.
+
+        Raises:
+            DataError: a column is of a type that cannot be the kind of its field.
+        """
         schema = tuple(schema)
         columns, texts = {}, {}
         for spec in schema:
@@ -117,8 +129,12 @@ class FeatureTable:
                 if spec.name in frame.columns
                 else pl.Series(spec.name, [None] * frame.height)
             )
+            if not can_be_field(series.dtype, spec.kind):
+                raise DataError(
+                    f"Column {spec.name!r} should hold {_HOLDS[spec.kind]}; found {series.dtype}."
+                )
             if spec.kind == "text":
-                texts[spec.name] = tuple(series.cast(pl.String).fill_null("").to_list())
+                texts[spec.name] = tuple(_labels(series).fill_null("").to_list())
             else:
                 columns[spec.name] = _encode_column(series, spec)
         return cls(schema, columns, texts, frame.height)
@@ -184,7 +200,14 @@ def infer_field(series: pl.Series, kind: Kind | None = None) -> Field:
     ``categorical``; other numbers ``numeric``. Lists, and text of which at least one row in a hundred holds a
     ``|`` that parts it into pieces of at most 64 characters, are ``multi``. Other text is ``categorical`` if
     a value repeats twice on average and is at most 64 characters long, else ``text``.
+
+    Raises:
+        UserInputError: the column cannot be of that kind, or cannot be a field at all.
     """
+    if not can_be_field(series.dtype, kind):
+        raise UserInputError(
+            f"The column {series.name!r} cannot be {kind or 'a field'}: it is of type {series.dtype}."
+        )
     kind = kind or _infer_kind(series)
     if kind == "text":
         return Field(series.name, "text")
@@ -198,12 +221,24 @@ def infer_field(series: pl.Series, kind: Kind | None = None) -> Field:
     return Field(series.name, kind, values=known, width=width)
 
 
+def can_be_field(dtype: pl.DataType, kind: Kind | None = None) -> bool:
+    """Whether a column of this type can be a field, of this kind or of some kind.
+
+    Lists of text or whole numbers can be ``multi``; no other nested type can be anything, nor can bytes,
+    durations and times of day.
+    """
+    if isinstance(dtype, pl.List):
+        return kind in (None, "multi") and (dtype.inner == pl.String or dtype.inner.is_integer())
+    return not (dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Duration, pl.Time))
+
+
 def _infer_kind(series: pl.Series) -> Kind:
     if series.dtype.is_temporal():
         return "time"
     if isinstance(series.dtype, pl.List):
         return "multi"
-    distinct, present = series.n_unique(), max(1, len(series) - series.null_count())
+    present = max(1, len(series) - series.null_count())
+    distinct = max(1, series.drop_nulls().n_unique())
     if series.dtype == pl.Boolean or (series.dtype.is_integer() and distinct <= 32):
         return "categorical"
     if series.dtype.is_numeric():
@@ -220,29 +255,43 @@ def _longest(text: pl.Series) -> int:
 
 
 def _labels(series: pl.Series) -> pl.Series:
-    text = series.cast(pl.String).str.strip_chars()
+    """Cells as trimmed text, null where empty; 3.0 is written 3, since whole numbers with gaps are floats."""
+    if series.dtype.is_float():
+        series = series.fill_nan(None)
+        whole = series.cast(pl.Int64, strict=False)
+        text = whole.cast(pl.String).zip_with((whole == series).fill_null(False), series.cast(pl.String))
+    else:
+        text = series.cast(pl.String).str.strip_chars()
     return text.set(text == "", None)
 
 
 def _split(series: pl.Series, separator: str = "|") -> pl.Series:
+    """The distinct labels of each cell, trimmed, without empty ones."""
     if isinstance(series.dtype, pl.List):
-        return series.cast(pl.List(pl.String))
-    parts = series.cast(pl.String).fill_null("").str.split(separator)
-    return parts.list.eval(pl.element().str.strip_chars().filter(pl.element().str.strip_chars() != ""))
+        parts = series.cast(pl.List(pl.String))
+    else:
+        parts = _labels(series).fill_null("").str.split(separator)
+    trimmed = pl.element().str.strip_chars()
+    return parts.list.eval(trimmed.filter(trimmed != "").unique(maintain_order=True))
 
 
-def _seconds(series: pl.Series) -> pl.Series:
+def _numbers(series: pl.Series) -> NDArray[np.float64]:
+    """Numbers, or the seconds since epoch of dates; NaN where there is none that float32 can hold."""
+    if series.dtype in (pl.Categorical, pl.Enum):
+        series = series.cast(pl.String)
     if series.dtype.is_temporal():
-        return series.cast(pl.Datetime("us")).dt.epoch("s").cast(pl.Float64)
-    if series.dtype == pl.String:
+        series = series.cast(pl.Datetime("us")).dt.epoch("s")
+    elif series.dtype == pl.String:
         day = series.str.head(10).str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")).dt.epoch("s")
-        return pl.select(pl.coalesce(series.cast(pl.Float64, strict=False), day.cast(pl.Float64))).to_series()
-    return series.cast(pl.Float64, strict=False)
+        plain = series.str.strip_chars().cast(pl.Float64, strict=False)
+        series = pl.select(pl.coalesce(plain, day.cast(pl.Float64))).to_series()
+    x = series.cast(pl.Float64, strict=False).to_numpy().astype(np.float64)
+    return np.where(np.abs(x) <= np.finfo(np.float32).max, x, np.nan)
 
 
 def _numeric_field(series: pl.Series, kind: Kind) -> Field:
-    x = _seconds(series).to_numpy().astype(np.float64)
-    x = x[np.isfinite(x)]
+    x = _numbers(series)
+    x = x[~np.isnan(x)]
     if len(x) == 0 and series.dtype == pl.String and series.drop_nulls().len():
         raise UserInputError(
             f"The column {series.name!r} cannot be {kind}: {series.drop_nulls()[0]!r} is neither a number "
@@ -250,20 +299,15 @@ def _numeric_field(series: pl.Series, kind: Kind) -> Field:
         )
     if len(x) == 0:
         return Field(series.name, kind)
-    mean, std = float(x.mean()), float(x.std()) or 1.0
+    # The deviation of equal numbers need not come out as exactly 0.
+    mean, std = (float(x.mean()), float(x.std())) if x.min() < x.max() else (float(x[0]), 1.0)
     edges = np.unique(np.quantile((x - mean) / std, np.linspace(0, 1, 17)[1:-1]).round(6))
     return Field(series.name, kind, mean=mean, std=std, edges=tuple(float(e) for e in edges))
 
 
 def _encode_column(series: pl.Series, spec: Field) -> Tensor:
     if spec.kind in ("numeric", "time"):
-        try:
-            x = _seconds(series).to_numpy().astype(np.float64)
-        except pl.exceptions.PolarsError:
-            raise DataError(f"Column {spec.name!r} should hold numbers; found {series.dtype}.") from None
-        return torch.from_numpy(
-            np.where(np.isfinite(x), (x - spec.mean) / spec.std, np.nan).astype(np.float32)
-        )
+        return torch.from_numpy(((_numbers(series) - spec.mean) / spec.std).astype(np.float32))
     code = {value: i + 1 for i, value in enumerate(spec.values)}
     if spec.kind == "categorical":
         return torch.tensor(

@@ -66,70 +66,14 @@ def _recbole_100k(frames: Frames) -> Frames:
 
 
 # Numbers between 1 and 3952 that no film of MovieLens 1M has.
-_UNUSED_1M = frozenset(
-    (
-        *(
-            91,
-            221,
-            323,
-            622,
-            646,
-            677,
-            686,
-            689,
-            740,
-            817,
-            883,
-            995,
-            1048,
-            1072,
-            1074,
-            1182,
-            1195,
-            1229,
-            1239,
-        ),
-        *(
-            1338,
-            1402,
-            1403,
-            1418,
-            1435,
-            1451,
-            1452,
-            1469,
-            1478,
-            1481,
-            1491,
-            1492,
-            1505,
-            1506,
-            1512,
-            1521,
-            1530,
-        ),
-        *(
-            1536,
-            1540,
-            1560,
-            1576,
-            1607,
-            1618,
-            1634,
-            1637,
-            1638,
-            1691,
-            1700,
-            1712,
-            1736,
-            1737,
-            1745,
-            1751,
-            1761,
-        ),
-        *(1763, 1766, 1775, 1778, 1786, 1790, 1800, 1802, 1803, 1808, 1813, 1818, 1823, 1828, 1838, 3815),
-    )
-)
+# fmt: off
+_UNUSED_1M = frozenset((
+    91, 221, 323, 622, 646, 677, 686, 689, 740, 817, 883, 995, 1048, 1072, 1074, 1182, 1195, 1229, 1239,
+    1338, 1402, 1403, 1418, 1435, 1451, 1452, 1469, 1478, 1481, 1491, 1492, 1505, 1506, 1512, 1521, 1530,
+    1536, 1540, 1560, 1576, 1607, 1618, 1634, 1637, 1638, 1691, 1700, 1712, 1736, 1737, 1745, 1751, 1761,
+    1763, 1766, 1775, 1778, 1786, 1790, 1800, 1802, 1803, 1808, 1813, 1818, 1823, 1828, 1838, 3815,
+))
+# fmt: on
 
 
 def _recbole_1m(frames: Frames) -> Frames:
@@ -158,11 +102,9 @@ def _recbole_1m(frames: Frames) -> Frames:
 
 
 def _renamed_zip(users: pl.DataFrame | None) -> pl.DataFrame | None:
-    return (
-        None
-        if users is None
-        else users.rename({"zip_code": "zip"}).with_columns(pl.col("zip").cast(pl.String))
-    )
+    if users is None:
+        return None
+    return users.rename({"zip_code": "zip"}).with_columns(pl.col("zip").cast(pl.String))
 
 
 _GROUPLENS = "https://files.grouplens.org/datasets/movielens"

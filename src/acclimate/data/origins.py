@@ -167,21 +167,29 @@ def _side(table: Table, name: str) -> pl.DataFrame:
 
 
 def _stored(frame: pl.DataFrame) -> pl.DataFrame:
-    """Ids that are numbers as such, leading zeros or not; whole numbers and ratings in small types."""
+    """Ids that are numbers as such, leading zeros or not; numbers in the smallest of a few types."""
     numbered = [
         pl.col(name).cast(pl.Int64)
         for name in ("user_id", "item_id")
         if frame.schema.get(name) == pl.String and frame[name].str.contains(r"^\d+$").all()
     ]
     frame = frame.with_columns(numbered)
-    casts = []
+    columns = []
     for name, dtype in frame.schema.items():
         if name == "rating":
-            whole = (frame[name] == frame[name].round()).all()
-            casts.append(pl.col(name).cast(pl.UInt8 if whole else pl.Float32))
-        elif dtype == pl.Int64 and name in ("user_id", "item_id"):
-            short = bool((frame[name] < 2**16).all())
-            casts.append(pl.col(name).cast(pl.UInt16 if short else pl.Int32))
-        elif dtype == pl.Int64 or name == "timestamp":
-            casts.append(pl.col(name).cast(pl.Int64).cast(pl.Int32))
-    return frame.with_columns(casts)
+            columns.append(_narrow(frame[name], pl.UInt8, pl.Float32))
+        elif name == "timestamp":
+            columns.append(_narrow(frame[name].cast(pl.Int64), pl.Int32))
+        elif dtype == pl.Int64:
+            ids = (pl.UInt16,) if name in ("user_id", "item_id") else ()
+            columns.append(_narrow(frame[name], *ids, pl.Int32))
+    return frame.with_columns(columns)
+
+
+def _narrow(series: pl.Series, *dtypes: type[pl.DataType]) -> pl.Series:
+    """The numbers in the first of the types that holds each of them; as they are if none does."""
+    for dtype in dtypes:
+        cast = series.cast(dtype, strict=False)
+        if cast.null_count() == series.null_count() and (cast == series).all():
+            return cast
+    return series

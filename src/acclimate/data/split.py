@@ -14,6 +14,7 @@ from acclimate.errors import UserInputError
 from acclimate.tensors import offsets_of, segment_ranges, shuffled_within
 
 Order = Literal["random", "time"]
+_LARGER = "Hold out larger shares, or bring more events."
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,17 +52,25 @@ def user_tasks(
         query: query events of a task, held out before the support is chosen; None for all that the support
             leaves, which needs ``max_support``.
         max_support: longest support; None for all that the query leaves.
-        min_events: default one more than ``query`` (or than ``max_support`` if query is None).
-        order: ``random`` shuffles a user's events first; ``time`` keeps them, so that the support precedes
-            the query.
+        min_events: default one more than ``query`` (or than ``max_support`` if query is None). Users of whom
+            nothing is left to ask about are left out in any case.
+        order: ``random`` shuffles a user's events first; ``time`` keeps them (in the order of the file where
+            there are no times), so that the support precedes the query.
+
+    Raises:
+        UserInputError: ``query`` asks for nothing, or for all the rest of an unbounded support.
     """
     if query is None and max_support is None:
         raise UserInputError("query=None (all the rest) needs max_support.")
+    if query is not None and query < 1:
+        raise UserInputError(
+            f"query={query} leaves nothing to ask about; use 1 or more, or None for the rest."
+        )
     held = query if query is not None else max_support or 0
     least = held + 1 if min_events is None else min_events
     inter = dataset.interactions
     counts = inter.counts()[users]
-    fits = counts >= least
+    fits = (counts >= least) & (counts > (0 if query is not None else held))
     if max_events is not None:
         fits &= counts <= max_events
     users, lengths = users[fits], counts[fits]
@@ -115,9 +124,9 @@ def new_users(
             generator=generator,
         )
 
+    split = Split(dataset.select_users(train_users), tasks(validation_users), tasks(test_users), "new-users")
     return _checked(
-        Split(dataset.select_users(train_users), tasks(validation_users), tasks(test_users), "new-users"),
-        dataset,
+        split, dataset, validation > 0, "Ask for a smaller query or min_events, or bring more events a user."
     )
 
 
@@ -132,6 +141,9 @@ def new_items(
     """Holds out whole items: known users show events on known items and are asked about items nobody touched.
 
     The support of a task are the user's events on training items, the query those on held-out items.
+
+    Raises:
+        UserInputError: too few items, or none of those held out was touched.
     """
     generator = torch.Generator().manual_seed(seed)
     parts = _partition(dataset.n_items, test, validation, "items", generator)
@@ -140,7 +152,8 @@ def new_items(
     validation_tasks, test_tasks = (
         _cross_tasks(dataset, everyone, role == 0, role == which, max_support, generator) for which in (1, 2)
     )
-    return _checked(Split(dataset.keep(role == 0), validation_tasks, test_tasks, "new-items"), dataset)
+    split = Split(dataset.keep(role == 0), validation_tasks, test_tasks, "new-items")
+    return _checked(split, dataset, validation > 0, _LARGER)
 
 
 def new_users_and_items(
@@ -151,7 +164,11 @@ def new_users_and_items(
     max_support: int | None = 20,
     seed: int = 0,
 ) -> Split:
-    """Holds out users and items: new users show events on training items and are asked about new items."""
+    """Holds out users and items: new users show events on training items and are asked about new items.
+
+    Raises:
+        UserInputError: too few users or items, or no held-out user touched a held-out item.
+    """
     generator = torch.Generator().manual_seed(seed)
     user_parts = _partition(dataset.n_users, test, validation, "users", generator)
     item_parts = _partition(dataset.n_items, test, validation, "items", generator)
@@ -166,7 +183,8 @@ def new_users_and_items(
         )
 
     train = known.keep(role[known.interactions.items] == 0)
-    return _checked(Split(train, tasks(1), tasks(2), "new-users-and-items"), dataset)
+    split = Split(train, tasks(1), tasks(2), "new-users-and-items")
+    return _checked(split, dataset, validation > 0, _LARGER)
 
 
 def by_time(dataset: Dataset, *, test: float = 0.1, validation: float = 0.1) -> Split:
@@ -176,8 +194,9 @@ def by_time(dataset: Dataset, *, test: float = 0.1, validation: float = 0.1) -> 
     cut, oldest first (empty for somebody new), its query everything after it.
 
     Raises:
-        UserInputError: the data has no times.
+        UserInputError: the data has no times, or nothing lies between or after the cuts.
     """
+    _check_shares(test, validation)
     times = _times(dataset)
     # torch.quantile takes 16 million values at most.
     in_order = times.sort().values
@@ -189,7 +208,9 @@ def by_time(dataset: Dataset, *, test: float = 0.1, validation: float = 0.1) -> 
         dataset, everyone, times <= first, (times > first) & (times <= second), None
     )
     test_tasks = _cross_tasks(dataset, everyone, times <= second, times > second, None)
-    return _checked(Split(dataset.keep(times <= first), validation_tasks, test_tasks, "by-time"), dataset)
+    split = Split(dataset.keep(times <= first), validation_tasks, test_tasks, "by-time")
+    cure = f"{_LARGER} Where most events carry one time, no cut parts them: split otherwise."
+    return _checked(split, dataset, validation > 0, cure)
 
 
 def leave_last_out(dataset: Dataset) -> Split:
@@ -207,7 +228,8 @@ def leave_last_out(dataset: Dataset) -> Split:
     test = make_tasks(dataset, users, events, lengths, support=lengths - 1, query=one)
     from_end = inter.offsets[1:].repeat_interleave(counts) - torch.arange(len(inter))  # 1 for a user's last
     train = dataset.keep((from_end > 2) | (counts < 3).repeat_interleave(counts))
-    return _checked(Split(train, validation, test, "leave-last-out"), dataset)
+    cure = "Users with three events or more are needed."
+    return _checked(Split(train, validation, test, "leave-last-out"), dataset, True, cure)
 
 
 def four_states(
@@ -230,7 +252,8 @@ def four_states(
         new_users: [*] rows of the users held out. new_items: [*] rows of the items held out.
 
     Returns:
-        The warm ratings to train on, and the tasks of ``warm``, ``UC``, ``IC`` and ``UIC``.
+        The warm ratings to train on, and the tasks of ``warm``, ``UC``, ``IC`` and ``UIC``. The queries of
+        ``warm`` are among the ratings to train on: its tasks measure fit, only the other three are a test.
 
     Source: Lee et al., "MeLU: Meta-Learned User Preference Estimator for Cold-Start Recommendation",
     KDD 2019, 4.1.
@@ -267,17 +290,24 @@ def _partition(
     n: int, test: float, validation: float, what: str, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Random disjoint rows for training, validation and test."""
-    if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1):
-        raise UserInputError(
-            f"test={test} and validation={validation} must be shares that leave something to train on."
-        )
+    _check_shares(test, validation)
     n_test, n_validation = max(1, round(n * test)), max(1, round(n * validation)) if validation else 0
     if n - n_test - n_validation < 1:
-        raise UserInputError(f"{n} {what} are too few to hold out {test:.0%} for test and {validation:.0%}.")
+        raise UserInputError(
+            f"{n} {what} are too few to hold out {test:.0%} for test and {validation:.0%} for validation. "
+            "Bring more, or hold out less."
+        )
     order = torch.randperm(n, generator=generator)
     test_rows, validation_rows = order[:n_test], order[n_test : n_test + n_validation]
     train_rows = order[n_test + n_validation :]
     return train_rows.sort().values, validation_rows.sort().values, test_rows.sort().values
+
+
+def _check_shares(test: float, validation: float) -> None:
+    if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1):
+        raise UserInputError(
+            f"test={test} and validation={validation} must be shares that leave something to train on."
+        )
 
 
 def _roles(n: int, parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -325,14 +355,17 @@ def _times(dataset: Dataset) -> Tensor:
     return dataset.interactions.times
 
 
-def _checked(split: Split, dataset: Dataset) -> Split:
+def _checked(split: Split, dataset: Dataset, validated: bool, cure: str) -> Split:
+    """Refuses a split without training data or tasks; ``validated`` says whether any were to validate."""
+    events = len(dataset.interactions)
+    found = f"its {dataset.n_users:,} users have {events:,} events on {dataset.n_items:,} items"
     for part, tasks in (("validation", split.validation), ("test", split.test)):
-        if len(tasks) == 0 and (part == "test" or len(split.validation.dataset.interactions)):
+        if len(tasks) == 0 and (part == "test" or validated):
             raise UserInputError(
-                f"The {split.name} split of {dataset.name!r} leaves no {part} task: "
-                f"its {dataset.n_users} users have {len(dataset.interactions)} events, too few each. "
-                "Ask for a smaller query or min_events, or bring more events."
+                f"The {split.name} split of {dataset.name!r} leaves no {part} task: {found}. {cure}"
             )
     if len(split.train.interactions) == 0:
-        raise UserInputError(f"The {split.name} split of {dataset.name!r} leaves nothing to train on.")
+        raise UserInputError(
+            f"The {split.name} split of {dataset.name!r} leaves nothing to train on: {found}. Hold out less."
+        )
     return split

@@ -45,7 +45,7 @@ def synthetic_world(
     halves. In an implicit world users choose without replacement in proportion to ``exp(2 truth)``.
 
     Args:
-        events: fewest and most events of a user, drawn uniformly.
+        events: fewest and most events of a user, drawn uniformly; never more than there are items.
         noise: standard deviation of the noise on ratings.
     """
     g = torch.Generator().manual_seed(seed)
@@ -59,7 +59,8 @@ def synthetic_world(
     truth = a[:, None] + b + 0.6 * p @ q.T
     truth = truth + 3.0 if explicit else truth
 
-    counts = torch.randint(events[0], min(events[1], n_items) + 1, (n_users,), generator=g)
+    fewest, most = (min(n, n_items) for n in events)
+    counts = torch.randint(fewest, most + 1, (n_users,), generator=g)
     gumbel = -torch.log(-torch.log(torch.rand(truth.shape, generator=g).clamp(1e-9, 1 - 1e-7)))
     appeal = gumbel if explicit else 2 * truth + gumbel
     chosen = appeal.argsort(dim=1, descending=True)  # [U, N], a draw without replacement

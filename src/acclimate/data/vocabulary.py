@@ -51,11 +51,12 @@ class Vocabulary:
             UserInputError: an id is of another type (text where the ids are numbers, say).
         """
         dtype = self.ids.dtype
+        listed = ids if isinstance(ids, pl.Series) else list(ids)
         try:
-            given = ids if isinstance(ids, pl.Series) else pl.Series("id", list(ids))
+            given = pl.Series("id", listed)
         except (TypeError, pl.exceptions.PolarsError):
             raise UserInputError(
-                f"Every {what} of one call must be of one type; found a mixture such as {list(ids)[:3]!r}."
+                f"Every {what} of one call must be of one type; found a mixture such as {listed[:3]!r}."
             ) from None
         if len(given) == 0 or given.dtype == dtype:
             return given.rename("id").cast(dtype)
@@ -95,14 +96,18 @@ class Vocabulary:
         texts = list(texts)
         if self.ids.dtype == pl.String:
             return texts
-        parsed = pl.Series(texts, dtype=pl.String).cast(self.ids.dtype, strict=False)
-        for text, value in zip(texts, parsed, strict=True):
-            if value is None:
-                raise UserInputError(
-                    f"The {what} {text!r} cannot be read as {self.ids.dtype}; this data has ids such as "
-                    f"{self.ids[0]!r}."
-                )
-        return parsed.to_list()
+        written = self.ids.cast(pl.String)
+        if self.ids.dtype.is_integer():
+            parsed = pl.Series(texts, dtype=pl.String).cast(self.ids.dtype, strict=False).to_list()
+        else:  # dates and truth values, as they are shown
+            known = dict(zip(written, self.ids, strict=True))
+            parsed = [known.get(text) for text in texts]
+        if None in parsed:
+            raise UserInputError(
+                f"The {what} {texts[parsed.index(None)]!r} cannot be read as {self.ids.dtype}; this data has "
+                f"ids such as {written[0]}."
+            )
+        return parsed
 
     def decode(self, rows: Tensor) -> pl.Series:
         """The ids of the given rows, in the caller's own type."""

@@ -1,4 +1,4 @@
-"""Fields as sparse rows: every value of every field is one feature, ready for a linear map or an embedding."""
+"""Fields as sparse rows: every value of every field is one feature, for a linear map or an embedding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class FieldRows:
     """Numbers the features of a schema 1 .. n_features - 1; feature 0 is "nothing".
 
     A categorical or multi field has one feature each value. A numeric or time field has one for each of its
-    bins and one that carries the standardised value itself, clipped to 4 deviations. Text fields are left out.
+    bins and one that carries the standardised value itself, clipped to 4 deviations. Text fields are left
+    out.
 
     Attributes:
         schema: the fields, in the order in which features are numbered.
@@ -78,7 +79,7 @@ class FieldRows:
     def dense(self, fields: Mapping[str, Tensor], like: Tensor) -> Tensor:
         """The same rows as a dense matrix [..., n_features] float32; column 0 is zero."""
         numbers, weights = self(fields, like)
-        out = torch.zeros((*like.shape, self.n_features), device=like.device)
+        out = torch.zeros((*like.shape, self.n_features), dtype=weights.dtype, device=like.device)
         return out.scatter_add(-1, numbers, weights)
 
 

@@ -33,17 +33,19 @@ class RowEncoder:
         cls, rows: FieldRows, n: int, width: int, std: float, generator: torch.Generator | None = None
     ) -> RowEncoder:
         """Random normal embeddings with standard deviation ``std``; 0 makes all zeros."""
-        ids = torch.randn(n, width, generator=generator) * std
-        fields = torch.randn(rows.n_features, width, generator=generator) * std
-        fields[0] = 0.0
+        ids, fields = torch.zeros(n, width), torch.zeros(rows.n_features, width)
+        if std > 0:
+            ids.normal_(std=std, generator=generator)
+            fields[1:].normal_(std=std, generator=generator)
         return cls(rows, ids, fields)
 
     def __call__(self, ids: Tensor, fields: Mapping[str, Tensor]) -> Tensor:
         """Vectors [..., D] of rows ``ids`` [...] (-1 for unknown) with the given fields."""
         if self.rows.n_features <= _DENSE:
-            vectors = self.fields[0] + self.rows.dense(fields, ids) @ self.fields
+            vectors = self.fields[0] + self.rows.dense(fields, ids).to(self.fields.dtype) @ self.fields
         else:
-            vectors = self.fields[0] + embed(self.fields, *self.rows(fields, ids))
+            numbers, weights = self.rows(fields, ids)
+            vectors = self.fields[0] + embed(self.fields, numbers, weights.to(self.fields.dtype))
         if len(self.ids) == 0:
             return vectors
         return vectors + torch.where((ids >= 0)[..., None], self.ids[ids.clamp(min=0)], 0.0)

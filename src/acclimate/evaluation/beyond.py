@@ -17,8 +17,8 @@ from acclimate.evaluation.evaluate import Report
 
 Likeness = Literal["events", "fields"]
 
-# Rows of lists whose vectors are summed at once.
-_ROWS = 4096
+# Rows of lists whose vectors are summed at once: few, for a popular item's vector is as long as its users.
+_ROWS = 256
 
 
 def beyond_accuracy(

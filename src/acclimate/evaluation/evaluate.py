@@ -126,7 +126,7 @@ def evaluate(
     refused = [m for m in chosen if not applies(m, recommender, tasks.dataset)]
     if refused:
         raise UserInputError(refusal(refused, label, recommender, tasks.dataset))
-    levels = _levels(shots)
+    levels = support_sizes(shots)
     candidates = candidates or Catalogue()
     judge = _Judge(
         recommender=recommender,
@@ -146,6 +146,7 @@ def evaluate(
         values, top = judge.over(shown)
         frames.append(_rows(shown, k, chosen, values))
         lists.append(top)
+    seconds = time.perf_counter() - start
     frame = pl.concat(frames)
     return Report(
         frame=frame,
@@ -157,7 +158,7 @@ def evaluate(
         seed=seed,
         clip=clip,
         notes=shortfalls(frame),
-        seconds=time.perf_counter() - start,
+        seconds=seconds,
         lists=torch.cat(lists),
     )
 
@@ -204,7 +205,12 @@ def refusal(refused: Sequence[Metric], label: str, recommender: Recommender, dat
     return f"{names} cannot be measured: {why}. Use ranking metrics such as ndcg@10 instead."
 
 
-def _levels(shots: Shots) -> tuple[int | None, ...]:
+def support_sizes(shots: Shots) -> tuple[int | None, ...]:
+    """The numbers of shots as a tuple; None stands for the whole support alone.
+
+    Raises:
+        UserInputError: there is none, one repeats or is negative.
+    """
     levels = (None,) if shots is None else tuple(shots)
     bad = [k for k in levels if k is not None and k < 0]
     if not levels or bad or len(set(levels)) < len(levels):
@@ -262,7 +268,8 @@ class _Judge:
             scores = self.scores(state, query.items, query.mask)
         if any(m.needs == "deviation" for m in self.metrics) and isinstance(self.recommender, Uncertain):
             with torch.no_grad():
-                deviations = self.recommender.deviation(state, query.items)
+                found = self.recommender.deviation(state, query.items)
+            deviations = self.checked(found, query.mask, "deviations")
         low, high = self.dataset.value_range
         top, top_values = torch.full((len(users), 0), -1), torch.zeros(len(users), 0)
         relevant_values, relevant = torch.zeros(len(users), 0), torch.zeros(len(users), 0, dtype=torch.bool)
@@ -290,19 +297,23 @@ class _Judge:
         """The recommender's scores [B, N], checked where they are ``real``."""
         with torch.no_grad():
             scores = self.recommender.score(state, items)
-        if scores.shape != real.shape:
+        return self.checked(scores, real, "scores")
+
+    def checked(self, numbers: Tensor, real: Tensor, what: str) -> Tensor:
+        """The recommender's numbers [B, N] as float32, or an error that says what is wrong with them."""
+        if numbers.shape != real.shape:
             raise AcclimateError(
-                f"{self.name} gave scores of shape {tuple(scores.shape)}; expected {tuple(real.shape)}, "
-                "a row for each user and a column for each candidate."
+                f"{self.name} gave {what} of shape {tuple(numbers.shape)}; expected {tuple(real.shape)}, "
+                "a row for each user and a column for each item."
             )
-        if not torch.isfinite(scores).all():
-            wrong = ~torch.isfinite(scores) & real
+        if not torch.isfinite(numbers).all():
+            wrong = ~torch.isfinite(numbers) & real
             if wrong.any():
                 raise AcclimateError(
-                    f"{self.name} gave {int(wrong.sum()):,} scores that are not finite (such as "
-                    f"{float(scores[wrong][0])}); a score must be a number that can be compared."
+                    f"{self.name} gave {int(wrong.sum()):,} {what} that are not finite (such as "
+                    f"{float(numbers[wrong][0])}); they must be numbers that can be compared."
                 )
-        return scores.float()
+        return numbers.float()
 
 
 def best(scores: Tensor, pool: Pool, users: Tensor, k: int, seed: int) -> Tensor:

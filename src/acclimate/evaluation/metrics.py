@@ -61,14 +61,14 @@ class Metric:
         needs: ``rating``: predictions in the units of the values; ``ranking``: an order is enough;
             ``deviation``: ratings and how unsure they are.
         of: the computation.
-        higher_is_better: direction.
+        higher_is_better: direction; None where neither is better, but to be near a value.
         k: length of the list it reads, or None if it reads no list.
     """
 
     name: str
     needs: Needs
     of: Callable[[Outcome], Tensor]
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
     k: int | None = None
 
     def __call__(self, outcome: Outcome) -> Tensor:
@@ -267,11 +267,14 @@ def within(deviations: float) -> Metric:
         inside = (o.values - o.scores).abs() <= deviations * _deviations(o)
         return _where(o.asked.any(1), masked_mean(inside.double(), o.asked, 1))
 
-    return Metric(f"within-{deviations:g}sd", "deviation", of)
+    return Metric(f"within-{deviations:g}sd", "deviation", of, higher_is_better=None)
 
 
 def nll() -> Metric:
-    """Mean negative log density, in nats, of the query values under N(score, deviation^2)."""
+    """Mean negative log density, in nats, of the query values under N(score, deviation^2).
+
+    A deviation that leaves out the noise of the values is punished here, see :func:`within`.
+    """
 
     def of(o: Outcome) -> Tensor:
         deviation = _deviations(o).double().clamp(min=1e-6)
@@ -384,10 +387,9 @@ def _confusion(o: Outcome, threshold: float) -> tuple[Tensor, Tensor, Tensor]:
 def _hits(o: Outcome, k: int, liked: float | None) -> tuple[Tensor, Tensor]:
     """Relevant items by place [B, k], 0 or 1, and how many relevant items there are [B]."""
     least = -math.inf if liked is None else liked
+    relevant = (o.relevant & (o.relevant_values >= least)).sum(1)
     # NaN, an item that the query does not hold, compares False.
-    return (o.top_values[:, :k] >= least).double(), (o.relevant & (o.relevant_values >= least)).sum(
-        1
-    ).double()
+    return (o.top_values[:, :k] >= least).double(), relevant.double()
 
 
 def _gain(values: Tensor, counts: Tensor, graded: bool) -> Tensor:

@@ -12,7 +12,7 @@ import polars as pl
 
 from acclimate.errors import UserInputError
 from acclimate.evaluation.evaluate import shots_label
-from acclimate.evaluation.metrics import metric as metric_named
+from acclimate.evaluation.metrics import Metric
 from acclimate.persist import publish
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ _FORMATS = ("png", "svg", "pdf")
 
 class Curves(Protocol):
     """What can be plotted, such as a comparison."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What was measured, the main one first."""
+        ...
 
     def summary(self) -> pl.DataFrame:
         """Rows of ``learner``, ``floor``, ``shots``, ``metric``, ``mean``, ``low`` and ``high``."""
@@ -52,17 +57,16 @@ def learning_curve(comparison: Curves, path: str | Path, metric: str | None = No
 
     Raises:
         UserInputError: matplotlib is not installed, the metric was not measured, there are fewer than two
-            points
-            of any curve, or the file cannot be written.
+            points of any curve, or the file cannot be written.
     """
-    rows, name = _points(comparison, metric)
+    rows, chosen = _points(comparison, metric)
     figure, axes = _canvas(5.4, rows["learner"].to_list())
     levels = _levels(rows)
     ends = _draw(axes[0], rows, levels)
-    _dress(axes[0], levels, name)
+    _dress(axes[0], levels, chosen)
     _limits(axes, [rows])
     _label(axes[0], ends)
-    _title(figure, f"{_spoken(name)} from the first events on", comparison.caption())
+    _title(figure, f"{_spoken(chosen.name)} from the first events on", comparison.caption())
     return _save(figure, path)
 
 
@@ -85,39 +89,36 @@ def cold_and_warm(
     Raises:
         UserInputError: as :func:`learning_curve`.
     """
-    left, name = _points(cold, metric)
-    right, _ = _points(warm, name)
+    left, chosen = _points(cold, metric)
+    right, _ = _points(warm, chosen.name)
     order = list(dict.fromkeys([*left["learner"], *right["learner"]]))
     figure, axes = _canvas(3.7, order, panels=2)
     for panel, rows, title in zip(axes, (left, right), titles, strict=True):
         levels = _levels(rows)
         ends = _draw(panel, rows, levels, order)
-        _dress(panel, levels, name)
+        _dress(panel, levels, chosen)
         panel.set_title(title, loc="left", fontsize=10.5, color=_INK, pad=8)
         _limits(axes, [left, right])
         _label(panel, ends)
     axes[1].set_ylabel("")
     captions = dict.fromkeys((cold.caption(), warm.caption()))
-    _title(figure, f"{_spoken(name)}, cold beside warm", "\n".join(captions))
+    _title(figure, f"{_spoken(chosen.name)}, cold beside warm", "\n".join(captions))
     return _save(figure, path)
 
 
-def _points(curves: Curves, metric: str | None) -> tuple[pl.DataFrame, str]:
-    """The rows of one metric that have a mean, and its name."""
-    summary = curves.summary()
-    known = summary["metric"].unique(maintain_order=True).to_list()
-    name = metric or (str(known[0]) if known else "")
-    rows = summary.filter((pl.col("metric") == name) & pl.col("mean").is_not_null())
+def _points(curves: Curves, metric: str | None) -> tuple[pl.DataFrame, Metric]:
+    """The rows of one metric that have a mean, and the metric."""
+    known = {m.name: m for m in curves.metrics}
+    name = metric or next(iter(known))
+    rows = curves.summary().filter((pl.col("metric") == name) & pl.col("mean").is_not_null())
     if rows.height == 0:
-        raise UserInputError(
-            f"There is nothing to plot for {name!r}; measured were: {', '.join(known) or 'none'}."
-        )
+        raise UserInputError(f"There is nothing to plot for {name!r}; measured were: {', '.join(known)}.")
     if rows["shots"].n_unique() < 2:
         raise UserInputError(
             "A curve needs at least two numbers of shots; this comparison has "
             f"{shots_label(rows['shots'][0])}. Compare with shots=(0, 1, 3, 5, 10, 20)."
         )
-    return rows, name
+    return rows, known[name]
 
 
 def _levels(rows: pl.DataFrame) -> list[int | None]:
@@ -198,12 +199,12 @@ def _draw(
     return ends
 
 
-def _dress(axes: Axes, levels: list[int | None], name: str) -> None:
+def _dress(axes: Axes, levels: list[int | None], metric: Metric) -> None:
     place = _place(levels)
     axes.set_xticks([place[k] for k in levels], [shots_label(k) for k in levels])
     axes.set_xlabel("support events shown", color=_INK, fontsize=9.5, labelpad=6)
-    better = "higher" if metric_named(name).higher_is_better else "lower"
-    axes.set_ylabel(f"{_spoken(name)} ({better} is better)", color=_INK, fontsize=9.5, labelpad=6)
+    better = {True: " (higher is better)", False: " (lower is better)", None: ""}[metric.higher_is_better]
+    axes.set_ylabel(f"{_spoken(metric.name)}{better}", color=_INK, fontsize=9.5, labelpad=6)
     axes.grid(axis="y", color=_PALE, lw=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=0, labelsize=9, colors=_INK, labelleft=True)

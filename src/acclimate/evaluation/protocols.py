@@ -12,7 +12,7 @@ from acclimate.data import split as splits
 from acclimate.data.split import Order
 from acclimate.errors import UnknownNameError, UserInputError
 from acclimate.evaluation.candidates import Candidates, Catalogue
-from acclimate.evaluation.evaluate import Shots
+from acclimate.evaluation.evaluate import Shots, support_sizes
 from acclimate.evaluation.metrics import Metric, as_metrics, mae, ndcg, recall, rmse
 
 CURVE: tuple[int, ...] = (0, 1, 3, 5, 10, 20)
@@ -66,7 +66,7 @@ def new_users(
     Args:
         test, validation, query, order, min_events: see :func:`acclimate.data.new_users`.
     """
-    levels = _levels(shots)
+    levels = support_sizes(shots)
 
     def split(dataset: Dataset, seed: int) -> Split:
         return splits.new_users(
@@ -96,7 +96,7 @@ def new_items(
     The whole catalogue is ranked by default; :meth:`~acclimate.evaluation.Given.untouched` ranks new items
     alone.
     """
-    levels = _levels(shots)
+    levels = support_sizes(shots)
 
     def split(dataset: Dataset, seed: int) -> Split:
         return splits.new_items(
@@ -115,7 +115,7 @@ def new_users_and_items(
     validation: float = 0.1,
 ) -> Protocol:
     """New users show events on known items and are asked about new items."""
-    levels = _levels(shots)
+    levels = support_sizes(shots)
 
     def split(dataset: Dataset, seed: int) -> Split:
         return splits.new_users_and_items(
@@ -139,7 +139,7 @@ def known_users(
     A share ``test`` of the users is judged. Their query is taken out of the training data, their support is
     not. There are no validation tasks: choose hyperparameters on new users.
     """
-    levels = _levels(shots)
+    levels = support_sizes(shots)
 
     def split(dataset: Dataset, seed: int) -> Split:
         generator = torch.Generator().manual_seed(seed)
@@ -180,7 +180,7 @@ def by_time(
     def split(dataset: Dataset, seed: int) -> Split:
         return splits.by_time(dataset, test=test, validation=validation)
 
-    return Protocol("by-time", split, _levels(shots), _chosen(metrics), candidates or Catalogue())
+    return Protocol("by-time", split, support_sizes(shots), _chosen(metrics), candidates or Catalogue())
 
 
 def leave_last_out(
@@ -194,7 +194,9 @@ def leave_last_out(
     def split(dataset: Dataset, seed: int) -> Split:
         return splits.leave_last_out(dataset)
 
-    return Protocol("leave-last-out", split, _levels(shots), _chosen(metrics), candidates or Catalogue())
+    return Protocol(
+        "leave-last-out", split, support_sizes(shots), _chosen(metrics), candidates or Catalogue()
+    )
 
 
 PROTOCOLS: dict[str, Callable[..., Protocol]] = {
@@ -226,10 +228,6 @@ def protocol(
     if shots is None:
         return make(metrics=metrics, candidates=candidates)
     return make(shots=shots, metrics=metrics, candidates=candidates)
-
-
-def _levels(shots: Shots) -> tuple[int | None, ...]:
-    return (None,) if shots is None else tuple(shots)
 
 
 def _longest(shots: tuple[int | None, ...]) -> int | None:

@@ -13,7 +13,7 @@ import scipy.stats
 Array = npt.NDArray[np.float64]
 
 # Weights of resampled users held at once.
-_MOST_WEIGHTS = 20_000_000
+_MOST_WEIGHTS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Paired:
 
     Attributes:
         difference: mean over users of a's value minus b's. low: end of its bootstrap interval.
-        high: the other end. p: two-sided p-value of a paired t-test that the mean difference is 0.
+        high: the other end. p: two-sided p-value of the hypothesis that the mean difference is 0.
         n: users for whom both values mean something.
     """
 
@@ -87,20 +87,25 @@ def paired(a: Array, b: Array, *, level: float = 0.95, resamples: int = 1000, se
         a: [n] values, a user each. b: [n] values of the same users; users with a NaN in either are left out.
 
     Returns:
-        The difference a - b. Its p-value is 1 if no user differs, and NaN for fewer than two users.
+        The difference a - b. Its p-value is NaN for fewer than two users. Where all users differ by the same,
+        t is not defined and p is the randomisation test's: ``2^(1 - n)``, the chance that n coins agree, or 1
+        if that difference is 0.
     """
+    return paired_columns(a[:, None], b[:, None], level=level, resamples=resamples, seed=seed)[0]
+
+
+def paired_columns(
+    a: Array, b: Array, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> list[Paired]:
+    """As :func:`paired` for each column of a and b, [n, M] each; all share their resamples of users."""
     difference = a.astype(np.float64) - b.astype(np.float64)
-    difference = difference[np.isfinite(difference)]
-    n = len(difference)
-    mean, low, high = bootstrap_mean(difference, level=level, resamples=resamples, seed=seed)
-    if n < 2:
-        p = float("nan")
-    elif np.ptp(difference) == 0:
-        # Without any spread t is not defined; n equal non-zero differences are as clear as can be.
-        p = 1.0 if difference[0] == 0 else 0.0
-    else:
-        p = float(scipy.stats.ttest_1samp(difference, 0.0).pvalue)
-    return Paired(float(mean[0]), float(low[0]), float(high[0]), p, n)
+    difference[~np.isfinite(difference)] = np.nan
+    intervals = bootstrap_mean(difference, level=level, resamples=resamples, seed=seed)
+    out = []
+    for column, mean, low, high in zip(difference.T, *intervals, strict=True):
+        known = column[np.isfinite(column)]
+        out.append(Paired(float(mean), float(low), float(high), _p_of_mean(known), len(known)))
+    return out
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -170,3 +175,12 @@ def _ratio(total: Array, count: Array) -> Array:
     out = np.full(total.shape, np.nan)
     np.divide(total, count, out=out, where=count > 0)
     return out
+
+
+def _p_of_mean(difference: Array) -> float:
+    """Two-sided p-value of the hypothesis that the mean is 0."""
+    if len(difference) < 2:
+        return float("nan")
+    if np.ptp(difference) == 0:
+        return 1.0 if difference[0] == 0 else 2.0 ** (1 - len(difference))
+    return float(scipy.stats.ttest_1samp(difference, 0.0).pvalue)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from acclimate.learners.classical import ALS, EASE, IALS, Bias, Content, ItemKNN, ItemMean, Popularity, UserKNN
+from acclimate.learners.classical import (
+    ALS,
+    EASE,
+    IALS,
+    Bias,
+    Content,
+    ItemKNN,
+    ItemMean,
+    Popularity,
+    UserKNN,
+)
 from acclimate.learners.composed import Blend, Fallback, Residual
 from acclimate.learners.implicit_ridge import ImplicitRidge
 from acclimate.learners.maml import Maml
@@ -36,8 +46,8 @@ def maml(*, steps: int = 3, inner_lr: float = 0.05, name: str = "maml") -> Maml:
     Args:
         steps: gradient steps on the support. inner_lr: their size.
 
-    Source: Finn, Abbeel, Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", ICML 2017,
-    algorithm 2.
+    Source: Finn, Abbeel, Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", ICML
+    2017, algorithm 2.
     """
     return Maml(inner=InnerLoop(steps=steps, inner_lr=inner_lr), name=name)
 
@@ -53,8 +63,8 @@ def fomaml(*, steps: int = 3, inner_lr: float = 0.05, name: str = "fomaml") -> M
 def anil(*, steps: int = 3, inner_lr: float = 0.05, name: str = "anil") -> Maml:
     """Almost no inner loop: only the last layer adapts, as in MAML otherwise.
 
-    Source: Raghu et al., "Rapid Learning or Feature Reuse? Towards Understanding the Effectiveness of MAML", ICLR
-    2020, section 4.
+    Source: Raghu et al., "Rapid Learning or Feature Reuse? Towards Understanding the Effectiveness of MAML",
+    ICLR 2020, section 4.
     """
     hidden = Maml().hidden
     last = (f"weight{len(hidden)}", f"bias{len(hidden)}")

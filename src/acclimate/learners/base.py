@@ -38,7 +38,7 @@ class Learner(Protocol):
         """Short name for tables and files."""
         ...
 
-    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> Recommender:  # noqa: B008
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> Recommender:
         """Learns from the dataset.
 
         Args:

@@ -22,11 +22,7 @@ class Popularity:
     name: str = "popularity"
 
     def fit(
-        self,
-        dataset: Dataset,
-        *,
-        start: Recommender | None = None,
-        run: Run = Run(),  # noqa: B008
+        self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()
     ) -> models.Popularity:
         refuse_start(self.name, start)
         return models.Popularity.fit(dataset)
@@ -43,13 +39,7 @@ class ItemMean:
     damping: float = 5.0
     name: str = "item-mean"
 
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        start: Recommender | None = None,
-        run: Run = Run(),  # noqa: B008
-    ) -> models.ItemMean:
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> models.ItemMean:
         refuse_start(self.name, start)
         return models.ItemMean.fit(dataset, damping=self.damping)
 
@@ -69,13 +59,7 @@ class Bias:
     sweeps: int = 10
     name: str = "bias"
 
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        start: Recommender | None = None,
-        run: Run = Run(),  # noqa: B008
-    ) -> models.Bias:
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> models.Bias:
         refuse_start(self.name, start)
         return models.Bias.fit(
             dataset, damping=self.damping, item_damping=self.item_damping, sweeps=self.sweeps
@@ -87,9 +71,8 @@ class Content:
     """What an item's fields say, never its id: new items are items like any other.
 
     Ratings: :class:`~acclimate.models.content.ContentRidge`, a ridge regression on fields for each user.
-        Choices:
-    :class:`~acclimate.models.content.ContentProfile`, the cosine of TF-IDF profiles, which has nothing to
-    set.
+    Choices: :class:`~acclimate.models.content.ContentProfile`, the cosine of TF-IDF profiles, which has
+    nothing to set.
 
     Attributes:
         regularisation, offset_regularisation, item_damping, item_regularisation: of the ridge regression.
@@ -104,11 +87,7 @@ class Content:
     name: str = "content"
 
     def fit(
-        self,
-        dataset: Dataset,
-        *,
-        start: Recommender | None = None,
-        run: Run = Run(),  # noqa: B008
+        self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()
     ) -> models.ContentRidge | models.ContentProfile:
         refuse_start(self.name, start)
         if scale_for(self.scale, dataset) == "rank":
@@ -142,11 +121,7 @@ class UserKNN:
     name: str = "user-knn"
 
     def fit(
-        self,
-        dataset: Dataset,
-        *,
-        start: Recommender | None = None,
-        run: Run = Run(),  # noqa: B008
+        self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()
     ) -> models.UserKNN | models.Residual:
         refuse_start(self.name, start)
         if scale_for(self.scale, dataset) == "rank":
@@ -180,11 +155,7 @@ class ItemKNN:
     name: str = "item-knn"
 
     def fit(
-        self,
-        dataset: Dataset,
-        *,
-        start: Recommender | None = None,
-        run: Run = Run(),  # noqa: B008
+        self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()
     ) -> models.ItemKNN | models.Residual:
         refuse_start(self.name, start)
         if scale_for(self.scale, dataset) == "rank":
@@ -219,21 +190,15 @@ class EASE:
     name: str = "ease"
 
     def fit(
-        self,
-        dataset: Dataset,
-        *,
-        start: Recommender | None = None,
-        run: Run = Run(),  # noqa: B008
+        self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()
     ) -> models.EASE | models.Residual:
         refuse_start(self.name, start)
         scale = scale_for(self.scale, dataset)
-        usual = 2000.0 if scale == "rank" else 200.0
-        regularisation = usual if self.regularisation is None else self.regularisation
 
         def fit(values: Dataset) -> models.EASE:
             return models.EASE.fit(
                 values,
-                regularisation=regularisation,
+                regularisation=self.regularisation,
                 scale=scale,
                 most_items=self.most_items,
                 device=run.device,
@@ -262,13 +227,7 @@ class ALS:
     epochs: int = 15
     name: str = "als"
 
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        start: Recommender | None = None,
-        run: Run = Run(),  # noqa: B008
-    ) -> models.ALS:
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> models.ALS:
         refuse_start(self.name, start)
         return models.ALS.fit(
             dataset,
@@ -307,13 +266,7 @@ class IALS:
     weighted: bool = False
     name: str = "ials"
 
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        start: Recommender | None = None,
-        run: Run = Run(),  # noqa: B008
-    ) -> models.IALS:
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> models.IALS:
         refuse_start(self.name, start)
         return models.IALS.fit(
             dataset,

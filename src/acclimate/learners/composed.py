@@ -20,6 +20,8 @@ log = logging.getLogger("acclimate")
 
 # Padded events of a batch of users.
 _BATCH = 100_000
+# Numbers of a batch of States: some bases hold one for every item of the catalogue.
+_MOST_SCORES = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,7 @@ class Residual:
     model: Learner
     name: str = "residual"
 
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        start: Recommender | None = None,
-        run: Run = Run(),  # noqa: B008
-    ) -> models.Residual:
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> models.Residual:
         refuse_start(self.name, start)
         return fit_residual(self.base, lambda rest: self.model.fit(rest, run=run), dataset, run)
 
@@ -62,13 +58,7 @@ class Fallback:
     until: int = 1
     name: str = "fallback"
 
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        start: Recommender | None = None,
-        run: Run = Run(),  # noqa: B008
-    ) -> models.Fallback:
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> models.Fallback:
         refuse_start(self.name, start)
         model, base = self.model.fit(dataset, run=run), self.base.fit(dataset, run=run)
         return models.Fallback(model, base, self.until)
@@ -90,23 +80,17 @@ class Blend:
 
     learners: tuple[Learner, ...]
     weights: tuple[float, ...] | None = None
-    validation: Validation = Validation()  # noqa: RUF009
+    validation: Validation = Validation()
     sample: int = 2000
     name: str = "blend"
 
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        start: Recommender | None = None,
-        run: Run = Run(),  # noqa: B008
-    ) -> models.Blend:
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> models.Blend:
         refuse_start(self.name, start)
         weights = self.search(dataset, run)[0][0] if self.weights is None else self.weights
         fitted = [learner.fit(dataset, run=run) for learner in self.learners]
         return models.Blend.over(dataset, fitted, weights, sample=self.sample)
 
-    def search(self, dataset: Dataset, run: Run = Run()) -> list[tuple[tuple[float, ...], float]]:  # noqa: B008
+    def search(self, dataset: Dataset, run: Run = Run()) -> list[tuple[tuple[float, ...], float]]:
         """Every combination tried, with its value on the held-out users, best first."""
         train, tasks = self.validation.split(dataset, run)
         fitted = [learner.fit(train, run=run) for learner in self.learners]
@@ -156,11 +140,12 @@ def residuals(base: Recommender, dataset: Dataset) -> Tensor:
         query=torch.zeros_like(counts),
     )
     left = torch.zeros(len(inter))
+    most = max(1, _MOST_SCORES // max(1, dataset.n_items))
     order = counts.argsort(descending=True, stable=True)
     order = order[counts[order] > 0]
     start = 0
     while start < len(order):
-        rows = order[start : start + max(1, _BATCH // int(counts[order[start]]))]
+        rows = order[start : start + min(most, max(1, _BATCH // int(counts[order[start]])))]
         support = everyone.batch(rows).support
         predicted = base.score(base.adapt(support), support.items)
         left[inter.events_of(rows)] = (support.values - predicted)[support.mask]

@@ -26,8 +26,8 @@ R = TypeVar("R")
 class Episodic:
     """How to meta-train: which tasks, how many, and how to step.
 
-    AdamW with a one-cycle learning rate, gradients clipped to a norm. The loss of a batch is the mean over its
-    query events, not the mean of task means: tasks with more queries say more.
+    AdamW with a one-cycle learning rate, gradients clipped to a norm. The loss of a batch is the mean over
+    its query events, not the mean of task means: tasks with more queries say more.
 
     Attributes:
         sampler: draws the tasks.
@@ -36,7 +36,8 @@ class Episodic:
         decay: decoupled weight decay by pattern of the parameter's path, first match wins.
         clip: largest norm of the gradient.
 
-    Source: Vinyals et al., "Matching Networks for One Shot Learning", NeurIPS 2016, section 2.2, for episodes.
+    Source: Vinyals et al., "Matching Networks for One Shot Learning", NeurIPS 2016, section 2.2, for
+    episodes.
     """
 
     sampler: TaskSampler = TaskSampler()
@@ -72,7 +73,8 @@ class Episodic:
         steps = self.epochs * self.sampler.steps(dataset)
         if steps == 0:
             raise UserInputError(
-                f"No user of {dataset.name!r} has the {self.sampler.min_events} events that a training task needs."
+                f"No user of {dataset.name!r} has the {self.sampler.min_events} events "
+                "that a training task needs."
             )
         device = torch.device(run.device)
         model = map_tensors(initial, lambda x: x.detach().clone().to(device))
@@ -90,8 +92,11 @@ class Episodic:
             for epoch in range(self.epochs):
                 for batch in self.sampler.epoch(dataset, generator):
                     optimiser.zero_grad(set_to_none=True)
-                    value = loss(model, batch.to(device), generator)
-                    value.backward()
+                    try:
+                        value = loss(model, batch.to(device), generator)
+                    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # torch does not declare it
+                        raise NotConvergedError(step, last) from None
+                    torch.autograd.backward(value)
                     norm = torch.nn.utils.clip_grad_norm_(list(chosen.values()), self.clip)
                     now = float(value.detach())
                     if not (torch.isfinite(norm) and torch.isfinite(value)):

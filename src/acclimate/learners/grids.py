@@ -75,7 +75,7 @@ def ials_grid() -> tuple[Learner, ...]:
     return tuple(IALS(regularisation=r, unobserved=a) for a in (0.1, 0.3) for r in (3.0, 10.0, 30.0))
 
 
-def tuned_floors(scale: Scale, validation: Validation = Validation()) -> tuple[Learner, ...]:  # noqa: B008
+def tuned_floors(scale: Scale, validation: Validation = Validation()) -> tuple[Learner, ...]:
     """Every floor of a table, tuned inside the training data with :data:`TRIALS` trials each.
 
     What has nothing to set stays as it is: popularity, and content for ranks.

@@ -5,26 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from acclimate import models
 from acclimate.data import Dataset, Items, TaskBatch, TaskSampler
 from acclimate.encoders import FieldRows, RowEncoder, spectral_vectors
 from acclimate.learners.base import Run
+from acclimate.learners.composed import refuse_start
 from acclimate.learners.episodic import Episodic
 from acclimate.models.base import Recommender
 from acclimate.tensors import masked_mean
-from acclimate import models
 
 
 @dataclass(frozen=True)
 class ImplicitRidge:
     """Learns :class:`~acclimate.models.implicit_ridge.ImplicitRidge` by the full softmax over the catalogue.
 
-    Item vectors start at the leading singular vectors of the normalised table of choices, which spares many epochs.
-    A task shows a few random choices of a user and asks for the others; the loss is the cross-entropy of each
-    asked item against the whole catalogue without the shown items. In a catalogue of more than ``candidates``
-    items, each step contrasts against the batch's items and a fresh uniform sample that fills up to that number.
+    Item vectors start at the leading singular vectors of the normalised table of choices, which spares many
+    epochs. A task shows a few random choices of a user and asks for the others; the loss is the
+    cross-entropy of each asked item against the whole catalogue without the shown items. In a catalogue of
+    more than ``candidates`` items, each step contrasts against the batch's items and a fresh uniform sample
+    that fills up to that number.
 
     Attributes:
         embedding_size: D.
@@ -46,20 +47,25 @@ class ImplicitRidge:
     name: str = "implicit-ridge"
 
     def fit(  # rating data is taken as choices
-        self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()  # noqa: B008
+        self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()
     ) -> models.ImplicitRidge:
+        refuse_start(self.name, start)
+        weighted = not dataset.explicit
         dataset = dataset.implicit() if dataset.explicit else dataset
         catalogue = dataset.catalogue().to(run.device)
 
         def loss(head: models.ImplicitRidge, batch: TaskBatch, generator: torch.Generator) -> Tensor:
             support, query = batch.support, batch.query
-            items, where_support, where_query = self._candidates(catalogue, support.items.ids, query.items.ids, generator)
+            items, where_support, where_query = self._candidates(
+                catalogue, support.items.ids, query.items.ids, generator
+            )
             dropped = torch.rand(len(items.ids), generator=generator).to(items.ids.device) < self.id_dropout
             encoded = head.encode(replace(items, ids=torch.where(dropped, -1, items.ids)))
             gram = encoded.inputs.T @ encoded.inputs / len(items.ids)
             state = replace(head, gram=gram).posterior(encoded.at(where_support), support)
             logits = head.predict(state, encoded)  # [B, N]
-            # Padding points at item 0, so the marks must add up: a plain scatter would let it erase a real one.
+            # Padding points at item 0, so the marks must add up: a plain scatter would let it erase a real
+            # one.
             shown = torch.zeros_like(logits).scatter_add(1, where_support, support.mask.float()) > 0
             chosen = logits.masked_fill(shown, -torch.inf).log_softmax(1).gather(1, where_query)
             return -masked_mean(chosen.flatten(), (query.mask & chosen.isfinite()).flatten(), 0)
@@ -69,7 +75,14 @@ class ImplicitRidge:
             epochs=self.epochs,
             outer_lr=self.outer_lr,
             decay={"bias.*": 0.0, "*.ids": self.id_decay, "log_*": 0.0, "*": self.decay},
-        ).train(self._initial(dataset, run.generator()), ("*.ids", "*.fields", "log_*"), loss, dataset, run, self.name)
+        ).train(
+            self._initial(dataset, weighted, run.generator()),
+            ("*.ids", "*.fields", "log_*"),
+            loss,
+            dataset,
+            run,
+            self.name,
+        )
         with torch.no_grad():
             inputs = head.encode(dataset.catalogue()).inputs
         return replace(head, gram=inputs.T @ inputs / len(inputs))
@@ -82,10 +95,16 @@ class ImplicitRidge:
         if n <= self.candidates:
             return catalogue, support.clamp(min=0), query.clamp(min=0)
         sampled = torch.randint(n, (self.candidates,), generator=generator).to(support.device)
-        used = torch.unique(torch.cat([support.clamp(min=0).flatten(), query.clamp(min=0).flatten(), sampled]))
-        return catalogue[used], torch.searchsorted(used, support.clamp(min=0)), torch.searchsorted(used, query.clamp(min=0))
+        used = torch.unique(
+            torch.cat([support.clamp(min=0).flatten(), query.clamp(min=0).flatten(), sampled])
+        )
+        return (
+            catalogue[used],
+            torch.searchsorted(used, support.clamp(min=0)),
+            torch.searchsorted(used, query.clamp(min=0)),
+        )
 
-    def _initial(self, dataset: Dataset, generator: torch.Generator) -> models.ImplicitRidge:
+    def _initial(self, dataset: Dataset, weighted: bool, generator: torch.Generator) -> models.ImplicitRidge:
         items, users = FieldRows(dataset.items.schema), FieldRows(dataset.users.schema)
         n, width = dataset.n_items, self.embedding_size
         bias = RowEncoder.create(items, n, 1, 0.0)
@@ -105,4 +124,5 @@ class ImplicitRidge:
             log_precision=torch.zeros(width),
             log_gram=torch.zeros(1),
             log_confidence=torch.zeros(1),
+            weighted=weighted,
         )

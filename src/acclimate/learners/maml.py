@@ -11,6 +11,7 @@ from torch import Tensor
 from acclimate.data import Dataset, Items, TaskBatch, TaskSampler
 from acclimate.encoders import FieldRows, RowEncoder
 from acclimate.learners.base import Run
+from acclimate.learners.composed import refuse_start
 from acclimate.learners.episodic import Episodic
 from acclimate.models.base import Recommender, Scale
 from acclimate.models.fast_weights import FastWeights
@@ -22,8 +23,8 @@ from acclimate.models.network import Network
 class Maml:
     """Learns :class:`~acclimate.models.fast_weights.FastWeights` by the query loss after the inner loop.
 
-    Ratings are learned with smooth L1 on the query; choices with the cross-entropy of each query item against a
-    fresh uniform sample of the catalogue.
+    Ratings are learned with smooth L1 on the query; choices with the cross-entropy of each query item
+    against a fresh uniform sample of the catalogue.
 
     Attributes:
         inner: the inner loop: steps, step size, order, which layers adapt.
@@ -47,24 +48,41 @@ class Maml:
     id_dropout: float = 0.1
     name: str = "maml"
 
-    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> FastWeights:  # noqa: B008
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> FastWeights:
+        refuse_start(self.name, start)
         generator = run.generator()
         initial = self._initial(dataset, generator)
         catalogue = dataset.catalogue().to(run.device)
 
         def loss(model: FastWeights, batch: TaskBatch, generator: torch.Generator) -> Tensor:
-            contrast = self._contrast(dataset, generator).to(run.device) if not dataset.explicit else model.contrast.ids
+            contrast = (
+                self._contrast(dataset, generator).to(run.device)
+                if not dataset.explicit
+                else model.contrast.ids
+            )
             ids = torch.cat(
-                [batch.support.items.ids.flatten(), batch.query.items.ids.flatten(), model.contrast.ids, contrast]
+                [
+                    batch.support.items.ids.flatten(),
+                    batch.query.items.ids.flatten(),
+                    model.contrast.ids,
+                    contrast,
+                ]
             )
             used, where = torch.unique(ids.clamp(min=0), return_inverse=True)
             items = catalogue[used]
             dropped = torch.rand(len(used), generator=generator).to(used.device) < self.id_dropout
             vectors, base = model.network.encode(replace(items, ids=torch.where(dropped, -1, items.ids)))
-            sizes = [batch.support.mask.numel(), batch.query.mask.numel(), len(model.contrast.ids), len(contrast)]
+            sizes = [
+                batch.support.mask.numel(),
+                batch.query.mask.numel(),
+                len(model.contrast.ids),
+                len(contrast),
+            ]
             shown, asked, inner, outer = where.split(sizes)
             shown, asked = shown.view(batch.support.mask.shape), asked.view(batch.query.mask.shape)
-            users, fast = model.fast(batch.support, (vectors[shown], base[shown]), (vectors[inner], base[inner]))
+            users, fast = model.fast(
+                batch.support, (vectors[shown], base[shown]), (vectors[inner], base[inner])
+            )
             scores = model.predict(users, fast, (vectors[asked], base[asked]))
             mask = batch.query.mask
             if model.scale == "rating":

@@ -45,7 +45,8 @@ def by_name(name: str) -> Learner:
 def floors(dataset: Dataset) -> tuple[Learner, ...]:
     """The classical bars that every table prints, each tuned inside the training data with the same budget.
 
-    With fewer than 50 users who could be held out there is nothing to tune by: the floors keep their defaults.
+    With fewer than 50 users who could be held out there is nothing to tune by: the floors keep their
+        defaults.
     """
     scale: Scale = "rating" if dataset.explicit else "rank"
     tuned = tuned_floors(scale)

@@ -12,6 +12,7 @@ from acclimate.data import Dataset, TaskBatch, TaskSampler
 from acclimate.encoders import FieldRows, RowEncoder
 from acclimate.errors import UserInputError
 from acclimate.learners.base import Run
+from acclimate.learners.composed import refuse_start
 from acclimate.learners.episodic import Episodic
 from acclimate.models.base import Recommender
 from acclimate.models.ridge import RidgeHead
@@ -19,7 +20,8 @@ from acclimate.models.ridge import RidgeHead
 
 @dataclass(frozen=True)
 class Ridge:
-    """Learns :class:`~acclimate.models.ridge.RidgeHead` so that the posterior after a few ratings predicts the rest.
+    """Learns :class:`~acclimate.models.ridge.RidgeHead` so that the posterior after a few ratings predicts
+    the rest.
 
     Attributes:
         embedding_size: D, width of the item vectors without the constant.
@@ -27,7 +29,8 @@ class Ridge:
         epochs, batch_size, outer_lr: of :class:`~acclimate.learners.episodic.Episodic`.
         id_decay: weight decay of id embeddings. With little of it every item is memorised and new users gain
             nothing. decay: of everything learned about fields.
-        id_dropout: share of items that lose their id in a training batch, so that a new item is nothing special.
+        id_dropout: share of items that lose their id in a training batch, so that a new item is nothing
+            special.
         damping: item biases start at the item means, as if every item had this many more average ratings.
         beta: the query loss is quadratic below this error and linear above (smooth L1).
     """
@@ -45,9 +48,12 @@ class Ridge:
     beta: float = 0.5
     name: str = "ridge"
 
-    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> RidgeHead:  # noqa: B008
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> RidgeHead:
+        refuse_start(self.name, start)
         if not dataset.explicit:
-            raise UserInputError(f"{self.name} predicts ratings; {dataset.name!r} has none. Use implicit_ridge.")
+            raise UserInputError(
+                f"{self.name} predicts ratings; {dataset.name!r} has none. Use implicit_ridge."
+            )
         generator = run.generator()
         initial = self._initial(dataset, generator)
         catalogue = dataset.catalogue().to(run.device)

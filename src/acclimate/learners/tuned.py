@@ -44,22 +44,16 @@ class Tuned:
 
     candidates: tuple[Learner, ...]
     name: str = "tuned"
-    validation: Validation = Validation()  # noqa: RUF009
+    validation: Validation = Validation()
 
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        start: Recommender | None = None,
-        run: Run = Run(),  # noqa: B008
-    ) -> Recommender:
+    def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> Recommender:
         trials = self.search(dataset, run, start=start)
         return trials[0].learner.fit(dataset, start=start, run=run)
 
     def search(
         self,
         dataset: Dataset,
-        run: Run = Run(),  # noqa: B008
+        run: Run = Run(),
         *,
         start: Recommender | None = None,
     ) -> tuple[Trial, ...]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import polars as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from acclimate.data import Dataset
@@ -36,6 +35,10 @@ from acclimate.tensors import State
 
 # Scores of a batch held at once: keeps a large catalogue from taking all memory.
 _MOST_SCORES = 4_000_000
+_BATCH = 256
+"""Most people that are adapted to at once."""
+_SAMPLE = 500
+"""Most people over whom items are compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,14 @@ class Model:
     def predicts_ratings(self) -> bool:
         """Whether scores are ratings in their own units; otherwise they only order items."""
         return self.recommender.scale == "rating" and self.data.explicit
+
+    @property
+    def takes_choices(self) -> bool:
+        """Whether every event counts as a choice although the data holds ratings.
+
+        So it is for what only orders items: it learned that somebody chose, not how they rated.
+        """
+        return self.recommender.scale == "rank" and self.data.explicit
 
     @cached_property
     def names(self) -> Names:
@@ -207,38 +218,28 @@ class Model:
         )
 
     def similar_items(self, item: Any, k: int = 10) -> pl.DataFrame:
-        """The k items most like an item.
+        """The k items most like an item, by what the recommender makes of them.
 
-        With :class:`~acclimate.models.base.Retrieval`, the cosine of the item vectors less their mean over
-        the catalogue; otherwise how much one event on the item (of the highest value) adds to each other's
-        score.
+        The score is the correlation of two items' scores over the people whose histories are stored (500 of
+        them at most), less each person's mean: alike is what the same people would like. Without histories,
+        it is what one event on the item, of the highest value, adds to the score of each other.
 
         Returns:
             ``item_id``, ``score``, ``rank``.
         """
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise UserInputError(f"k must be a whole number from 1 on; found {k!r}.")
-        shelf = self._shelf
         rows = self.names.known_rows([item])
-        if isinstance(self.recommender, Retrieval):
-            vectors = self._item_vectors
-            centred = F.normalize(vectors - vectors.mean(0), dim=1, eps=1e-8)
-            scores = centred[rows] @ centred.T
-        else:
-            events = Events(torch.tensor([0, 1, 1]), rows, torch.tensor([self.data.value_range[1]]), None)
-            nobody = torch.full((2,), -1)
-            shown = Shown(pl.Series([0, 1]), events, shelf, self.data.users.gather(nobody), self._choices)
-            state = self.recommender.adapt(shown.feedback(torch.arange(2)))
-            both = self.recommender.score(state, self.data.catalogue())
-            scores = both[:1] - both[1:]
-        others = torch.ones_like(scores, dtype=torch.bool)
-        others[0, rows] = False
-        at = best(scores, others, min(k, self.data.n_items))
+        target = int(rows[0])
+        scores = self._correlations(target) if self.data.n_users > 1 else self._effects(target)
+        others = torch.ones(1, len(scores), dtype=torch.bool)
+        others[0, target] = False
+        at = best(scores[None], others, min(k, self.data.n_items))
         at = at[others.gather(1, at)]
         return pl.DataFrame(
             {
-                "item_id": shelf.ids(at),
-                "score": scores[0, at].numpy(),
+                "item_id": self._shelf.ids(at),
+                "score": scores[at].numpy(),
                 "rank": pl.Series(range(1, len(at) + 1), dtype=pl.Int64),
             }
         )
@@ -280,10 +281,36 @@ class Model:
         model = self if histories else self.without_histories()
         return file.save(Path(path), model.recommender, model.data, model.provenance)
 
-    @property
-    def _choices(self) -> bool:
-        # What only orders items learned from choices, also where the data it was given holds ratings.
-        return self.recommender.scale == "rank" and self.data.explicit
+    def _correlations(self, target: int) -> Tensor:
+        """Correlations [n_items] of every item's scores with the target's, over stored users."""
+        n = self.data.n_users
+        users = torch.arange(0, n, max(1, -(-n // _SAMPLE)))
+        ids = self.data.user_ids.decode(users)
+        shown = stored(ids, self.data, users, self._shelf, self.takes_choices)
+        # Sums of s, s^2 and s t over users, in double precision: differences of large numbers follow.
+        sums = torch.zeros(3, self.data.n_items, dtype=torch.float64)
+        for _, _, scores in self._scored(shown, self._shelf, torch.arange(self.data.n_items)):
+            s = scores.double() - scores.double().mean(1, keepdim=True)
+            sums += torch.stack([s.sum(0), s.square().sum(0), (s * s[:, [target]]).sum(0)])
+        mean, square, product = sums / len(users)
+        variance = (square - mean.square()).clamp(min=0)
+        spread = (variance * variance[target]).sqrt()
+        # Who gives everybody the same score says nothing about likeness.
+        told = variance > 1e-12 * square.clamp(min=1e-12)
+        covariance = product - mean * mean[target]
+        return torch.where(told & told[target], covariance / spread.clamp(min=1e-30), 0.0).float()
+
+    def _effects(self, target: int) -> Tensor:
+        """What one event on the target adds to every item's score, [n_items]."""
+        value = torch.tensor([self.data.value_range[1]])
+        events = Events(torch.tensor([0, 1, 1]), torch.tensor([target]), value, None)
+        nobody = self.data.users.gather(torch.full((2,), -1))
+        shown = Shown(pl.Series([0, 1]), events, self._shelf, nobody, self.takes_choices)
+        state = self.recommender.adapt(shown.feedback(torch.arange(2)))
+        with torch.no_grad():
+            after, before = self.recommender.score(state, self.data.catalogue())
+        effect: Tensor = after - before
+        return effect
 
     @cached_property
     def _shelf(self) -> Shelf:
@@ -305,7 +332,7 @@ class Model:
                 raise UserInputError(
                     "Say for whom: users=, events= or user=; events=[] is somebody of whom nothing is known."
                 )
-            return newcomers(events, user, self.data, self._shelf, self._choices, unknown)
+            return newcomers(events, user, self.data, self._shelf, self.takes_choices, unknown)
         if user is not None:
             raise UserInputError(
                 "user= describes newcomers; the fields of stored users are known. Pass one of them."
@@ -318,7 +345,7 @@ class Model:
                 "users= together with events= is for one stored user and the list of what they did since; "
                 "ask for several one after the other."
             )
-        fresh = newcomers(events, None, self.data, self._shelf, self._choices, unknown)
+        fresh = newcomers(events, None, self.data, self._shelf, self.takes_choices, unknown)
         return together(known, fresh)
 
     def _stored(self, users: object, unknown: Unknown) -> Shown:
@@ -338,7 +365,7 @@ class Model:
                 f"Unknown user {ids[lost[0]]!r}{more}: not among {who}. For somebody new pass what they did, "
                 'events=[...], or unknown="prior" for the answer to somebody of whom nothing is known.'
             )
-        return stored(ids, self.data, rows, self._shelf, self._choices)
+        return stored(ids, self.data, rows, self._shelf, self.takes_choices)
 
     def _candidates(self, items: object, shelf: Shelf) -> tuple[Shelf, Tensor]:
         """The shelf with the caller's own items, and the rows [N] of the candidates, each once."""
@@ -376,8 +403,10 @@ class Model:
         if isinstance(self.recommender, Retrieval):
             with torch.no_grad():
                 vectors = self._item_vectors if catalogue else self.recommender.item_vectors(candidates)
-        size = max(1, min(1024, _MOST_SCORES // max(1, len(rows))))
-        for people in torch.split(torch.arange(len(shown)), size):
+        size = max(1, min(_BATCH, _MOST_SCORES // max(1, len(rows))))
+        # People with histories of like length together: little of a batch is padding.
+        order = (shown.events.offsets[1:] - shown.events.offsets[:-1]).argsort(stable=True)
+        for people in torch.split(order, size) if len(shown) else ():
             state = self.recommender.adapt(shown.feedback(people))
             with torch.no_grad():
                 if vectors is not None and isinstance(self.recommender, Retrieval):
@@ -398,8 +427,10 @@ class Model:
         low, high = self.data.value_range
         frames = []
         for people, rows, kept, columns in parts:
+            who = people[:, None].expand_as(rows)[kept].numpy()
             out: dict[str, pl.Series] = {
-                "user_id": shown.names.gather(people[:, None].expand_as(rows)[kept].numpy()),
+                "person": pl.Series(who),
+                "user_id": shown.names.gather(who),
                 "item_id": shelf.ids(rows[kept]),
             }
             for name, values in columns.items():
@@ -419,7 +450,10 @@ class Model:
             return pl.DataFrame(
                 schema={n: kinds.get(n, pl.Int64() if n == "rank" else pl.Float32()) for n in order}
             )
-        return pl.concat(frames).select(order)
+        whole = pl.concat(frames)
+        # One batch of one person, the common case, is in order already.
+        ordered = whole if len(shown) == 1 else whole.sort("person", maintain_order=True)
+        return ordered.select(order)
 
 
 def best(scores: Tensor, allowed: Tensor, k: int) -> Tensor:

@@ -28,8 +28,7 @@ class ALS(GaussianHead):
     so that e = 0 is plain ridge and e = 1 the weighted-lambda regularisation of the source. Somebody new is
     folded in by the same regression of their ratings on the items' vectors, with the penalty of a user of
     typical length: a Gaussian prior, so that everything that :class:`~acclimate.models.gaussian.GaussianHead`
-        gives is exact, the
-    items' own vectors taken as known.
+    gives is exact, the items' own vectors taken as known.
 
     Attributes:
         factors: [n_items, D] q. bias: [n_items] b. mean: m.
@@ -54,10 +53,10 @@ class ALS(GaussianHead):
         dataset: Dataset,
         *,
         embedding_size: int = 16,
-        regularisation: float = 5.0,
+        regularisation: float = 10.0,
         bias_regularisation: float = 5.0,
         exponent: float = 0.0,
-        prior: float = 1.0,
+        prior: float = 0.5,
         epochs: int = 15,
         generator: torch.Generator | None = None,
         device: str = "cpu",

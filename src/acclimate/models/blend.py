@@ -48,9 +48,8 @@ class Blend:
                 f"Blend needs a weight for each recommender; found {len(self.models)} recommenders and "
                 f"{len(self.weights)} weights."
             )
-        scales = {type(model).__name__: model.scale for model in self.models}
-        if len(set(scales.values())) > 1:
-            found = ", ".join(f"{name} {scale!r}" for name, scale in scales.items())
+        if len({model.scale for model in self.models}) > 1:
+            found = ", ".join(f"{type(model).__name__} {model.scale!r}" for model in self.models)
             raise UserInputError(f"Blend needs one scale; found {found}.")
 
     @classmethod

@@ -86,7 +86,8 @@ class ContentRidge:
         total = torch.zeros_like(n).index_add_(0, inter.items, inter.values.double() - mean)
         importance = (n / (n + item_damping)).sqrt()
         target = importance * total / n.clamp(min=1)
-        features = _sparse(rows, dataset.catalogue())
+        catalogue = dataset.catalogue()
+        features = _sparse(*rows(catalogue.fields, catalogue.ids), rows.n_features)
         constant = scipy.sparse.csr_matrix(np.ones((features.shape[0], 1)))
         design = scipy.sparse.diags(importance.numpy()) @ scipy.sparse.hstack([constant, features[:, 1:]])
         damp = item_regularisation**0.5
@@ -102,11 +103,7 @@ class ContentRidge:
 
     def score(self, state: State, items: Items) -> Tensor:
         weights = state["weights"]
-        if items.ids.dim() == 1:
-            return weights @ self.item_vectors(items).T
-        numbers, values = self.rows(items.fields, items.ids)  # [B, N, K]
-        found = weights.gather(1, numbers.flatten(1)).view(numbers.shape)
-        return weights[:, :1] + (found * values).sum(-1)
+        return weights[:, :1] + _products(weights, *self.rows(items.fields, items.ids))
 
     def user_vectors(self, state: State) -> Tensor:
         return state["weights"]
@@ -185,11 +182,7 @@ class ContentProfile:
         return {"profile": state["profile"].scatter_add(1, at.flatten(1), shown.flatten(1))}
 
     def score(self, state: State, items: Items) -> Tensor:
-        users = self.user_vectors(state)
-        if items.ids.dim() == 1:
-            return users @ self.item_vectors(items).T
-        numbers, weights = self._features(items)  # [B, N, K]
-        return (users.gather(1, numbers.flatten(1)).view(numbers.shape) * weights).sum(-1)
+        return _products(self.user_vectors(state), *self._features(items))
 
     def user_vectors(self, state: State) -> Tensor:
         profile = state["profile"]
@@ -230,11 +223,20 @@ def _distinct(numbers: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     return numbers, torch.where(again, 0.0, weights.gather(-1, order))
 
 
-def _sparse(rows: FieldRows, items: Items) -> scipy.sparse.csr_matrix:
-    """Features [n, F] float64 of n items."""
-    numbers, weights = rows(items.fields, items.ids)
-    at = torch.arange(len(items.ids))[:, None].expand_as(numbers)
-    return scipy.sparse.csr_matrix(
-        (weights.double().flatten().numpy(), (at.flatten().numpy(), numbers.flatten().numpy())),
-        shape=(len(items.ids), rows.n_features),
-    )
+def _products(users: Tensor, numbers: Tensor, weights: Tensor) -> Tensor:
+    """Dot products [B, N] of users [B, F] with the features [N, K] shared by all, or [B, N, K].
+
+    A dense table of a large catalogue's features may take gigabytes, and nearly all of it is zero.
+    """
+    if numbers.dim() == 2:
+        dots = torch.from_numpy(_sparse(numbers, weights, users.shape[1]) @ users.T.numpy())
+        return dots.T.contiguous()
+    return (users.gather(1, numbers.flatten(1)).view(numbers.shape) * weights).sum(-1)
+
+
+def _sparse(numbers: Tensor, weights: Tensor, n_features: int) -> scipy.sparse.csr_matrix:
+    """Features [n, n_features] float32 of n items with the given numbers and weights [n, K]."""
+    n, k = numbers.shape
+    offsets = k * torch.arange(n + 1)
+    ragged = (weights.flatten().numpy(), numbers.flatten().numpy(), offsets.numpy())
+    return scipy.sparse.csr_matrix(ragged, shape=(n, n_features))

@@ -44,7 +44,7 @@ class EASE:
         cls,
         dataset: Dataset,
         *,
-        regularisation: float = 500.0,
+        regularisation: float | None = None,
         scale: Scale = "rank",
         most_items: int = 30_000,
         device: str = "cpu",
@@ -52,14 +52,18 @@ class EASE:
         """Solves for the weights.
 
         Args:
-            regularisation: l, in events.
+            regularisation: l, in events; None for 2000 where it ranks and 200 for ratings, whose deviations
+                from the base line are smaller than 1.
             scale: what the values mean, see above.
             most_items: refuse larger catalogues: memory grows with their square, time with their cube.
             device: where to solve.
 
         Raises:
-            UserInputError: there is no event, or the catalogue is too large.
+            UserInputError: there is no event, the regularisation is not above 0, or the catalogue is too
+                large.
         """
+        if regularisation is None:
+            regularisation = 2000.0 if scale == "rank" else 200.0
         need_events(dataset, "EASE")
         need_positive("EASE", regularisation=regularisation)
         n = dataset.n_items

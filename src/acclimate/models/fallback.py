@@ -10,6 +10,7 @@ from torch import Tensor
 from acclimate.data import Feedback, Items
 from acclimate.errors import UserInputError
 from acclimate.models.base import Recommender, Scale
+from acclimate.models.checks import need_positive
 from acclimate.models.nested import inside, outside
 from acclimate.tensors import State
 
@@ -27,7 +28,8 @@ class Fallback:
         until: events from which on the model speaks.
 
     Raises:
-        UserInputError: the two have different scales: a caller could not tell what a score means.
+        UserInputError: the two have different scales: a caller could not tell what a score means; or the base
+            would never speak.
     """
 
     model: Recommender
@@ -35,6 +37,7 @@ class Fallback:
     until: int
 
     def __post_init__(self) -> None:
+        need_positive("Fallback", until=self.until)
         if self.model.scale != self.base.scale:
             raise UserInputError(
                 f"Fallback needs one scale; the model {type(self.model).__name__} has {self.model.scale!r}, "

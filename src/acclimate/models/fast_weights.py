@@ -1,4 +1,4 @@
-"""Recommenders that adapt by gradient steps: MAML, FOMAML, ANIL and whatever differs from them only in training."""
+"""Recommenders that adapt by gradient steps: MAML, FOMAML, ANIL, which differ only in training."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _ELEMENTS = 16_000_000
 class FastWeights:
     """A network whose layers take a few gradient steps on a user's support.
 
-    The support loss is the mean squared error of ratings (``scale="rating"``), or the mean cross-entropy of each
-    chosen item against a fixed set of contrast items (``scale="rank"``). An empty support has no gradient: the
-    prior is the slow network. A State holds ``user`` [B, D] and every adapted weight, [B, ...].
+    The support loss is the mean squared error of ratings (``scale="rating"``), or the mean cross-entropy of
+    each chosen item against a fixed set of contrast items (``scale="rank"``). An empty support has no
+    gradient: the prior is the slow network. A State holds ``user`` [B, D] and every adapted weight, [B, ...].
 
     Attributes:
         network: the slow weights. inner: how they adapt. scale: what a score means.
@@ -47,7 +47,8 @@ class FastWeights:
         """The scalar that one user's inner loop descends.
 
         Args:
-            user: [D]. support: encoded items, vectors [S, D] and base [S]. contrast: likewise, [M, D] and [M].
+            user: [D]. support: encoded items, vectors [S, D] and base [S]. contrast: likewise, [M, D] and
+                [M].
             values: [S]. mask: [S] bool.
         """
         scores = forward(weights, user, *support)
@@ -80,7 +81,11 @@ class FastWeights:
         return users, torch.func.vmap(one)(users, vectors, base, values, support.mask)
 
     def predict(self, users: Tensor, fast: Weights, encoded: tuple[Tensor, Tensor]) -> Tensor:
-        """Scores [B, N], differentiable; ``encoded`` is shared ([N, D], [N]) or each user's ([B, N, D], [B, N])."""
+        """Scores [B, N], differentiable.
+
+        Args:
+            encoded: shared items, [N, D] and [N], or each user's, [B, N, D] and [B, N].
+        """
         slow = self.network.layers
         vectors, base = encoded
         hidden = slow["weight0"].shape[0]

@@ -6,8 +6,8 @@ With item vectors ``phi``, targets ``y`` and noise precisions ``t``,
     A = P + sum_s t_s phi_s phi_s^T
     w = m + A^-1 sum_s t_s phi_s (y_s - phi_s . m)
 
-Source: Bishop, "Pattern Recognition and Machine Learning", 2006, eqs. 3.49-3.54; as a differentiable base learner:
-Bertinetto et al., "Meta-learning with differentiable closed-form solvers", ICLR 2019.
+Source: Bishop, "Pattern Recognition and Machine Learning", 2006, eqs. 3.49-3.54; as a differentiable base
+learner: Bertinetto et al., "Meta-learning with differentiable closed-form solvers", ICLR 2019.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Encoded(NamedTuple):
 class GaussianHead(ABC):
     """Everything that follows from an exact Gaussian posterior, given how items and users are encoded.
 
-    Gives the two verbs and the capabilities ``Retrieval``, ``Incremental``, ``Uncertain`` and ``Attributable``.
-    A State holds ``precision`` A [B, D, D], ``shift`` (the sum in the formula) [B, D], ``mean`` m [B, D] and
-    ``weights`` w [B, D].
+    Gives the two verbs and the capabilities ``Retrieval``, ``Incremental``, ``Uncertain`` and
+    ``Attributable``. A State holds ``precision`` A [B, D, D], ``shift`` (the sum in the formula) [B, D],
+    ``mean`` m [B, D] and ``weights`` w [B, D].
     """
 
     @abstractmethod
@@ -105,7 +105,8 @@ class GaussianHead(ABC):
         outputs = self.encode(items).outputs
         factor = torch.linalg.cholesky(state["precision"])
         columns = outputs.expand(len(factor), *outputs.shape[-2:]).transpose(1, 2)  # [B, D, N]
-        return torch.linalg.solve_triangular(factor, columns, upper=False).square().sum(1).sqrt()
+        whitened: Tensor = torch.linalg.solve_triangular(factor, columns, upper=False)
+        return whitened.square().sum(1).sqrt()
 
     @torch.no_grad()
     def contributions(self, support: Feedback, items: Items) -> Tensor:
@@ -115,7 +116,9 @@ class GaussianHead(ABC):
         solved = torch.cholesky_solve(events, torch.linalg.cholesky(state["precision"]))
         return self.encode(items).outputs @ solved
 
-    def _weighted_errors(self, state: State, encoded: Encoded, support: Feedback) -> tuple[Tensor, Tensor, Tensor]:
+    def _weighted_errors(
+        self, state: State, encoded: Encoded, support: Feedback
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """``t_s phi_s (y_s - phi_s . m)``, ``phi_s`` and ``t_s phi_s``, each [B, S, D], zero where masked."""
         mask = support.mask
         target, noise = self.evidence(encoded, support)

@@ -26,10 +26,9 @@ class IALS(GaussianHead):
 
     Fitted by alternating this regression over users and items; e scales the penalty with frequency. Somebody
     new is folded in by the same regression with the penalty of a user of typical length: a Gaussian prior, so
-        that
-    everything that :class:`~acclimate.models.gaussian.GaussianHead` gives is exact, the items' vectors taken
-    as known. The deviation is that of a Gaussian model of the zeros and ones, and useful to compare items
-    rather than as such.
+    that everything that :class:`~acclimate.models.gaussian.GaussianHead` gives is exact, the items' vectors
+    taken as known. The deviation is that of a Gaussian model of the zeros and ones, and useful to compare
+    items rather than as such.
 
     Attributes:
         factors: [n_items, D] q.
@@ -54,9 +53,9 @@ class IALS(GaussianHead):
         dataset: Dataset,
         *,
         embedding_size: int = 64,
-        regularisation: float = 0.003,
+        regularisation: float = 10.0,
         unobserved: float = 0.1,
-        exponent: float = 1.0,
+        exponent: float = 0.0,
         prior: float = 1.0,
         epochs: int = 10,
         weighted: bool = False,

@@ -20,19 +20,20 @@ class ImplicitRidge(GaussianHead):
 
         c sum_{s in S} v_s (1 - phi_s . w)^2 + (w - m)^T (diag(p) + a G) (w - m),   G = mean_j phi_j phi_j^T
 
-    The term with the catalogue's Gram matrix G says that the items a user did not choose count against them, as
-    in iALS; here its weight ``a``, the confidence ``c``, the prior precision ``p``, the prior mean ``m`` (linear in
-    the user's fields), the input vectors ``phi``, the output vectors ``psi`` and the popularity logits ``base``
-    are all meta-learned by the ranking of held-out choices.
+    The term with the catalogue's Gram matrix G says that the items a user did not choose count against them,
+    as in iALS; here its weight ``a``, the confidence ``c``, the prior precision ``p``, the prior mean ``m``
+    (linear in the user's fields), the input vectors ``phi``, the output vectors ``psi`` and the popularity
+    logits ``base`` are all meta-learned by the ranking of held-out choices.
 
     Attributes:
         inputs: phi, D wide. outputs: psi, D wide. bias: base, 1 wide.
         prior: user fields to the prior mean, D wide.
         gram: [D, D], G over the catalogue it was trained on.
         log_precision: [D]. log_gram: [1], log a. log_confidence: [1], log c.
+        weighted: whether v_s is the value of the event, a strength; if not, every event counts once.
 
-    Source: Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008, eqs. 3-4,
-    for the weighting; the separate output vectors and the end-to-end training are ours.
+    Source: Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008, eqs.
+    3-4, for the weighting; the separate output vectors and the end-to-end training are ours.
     """
 
     inputs: RowEncoder
@@ -43,6 +44,7 @@ class ImplicitRidge(GaussianHead):
     log_precision: Tensor
     log_gram: Tensor
     log_confidence: Tensor
+    weighted: bool
     scale: ClassVar[Scale] = "rank"
 
     def encode(self, items: Items) -> Encoded:
@@ -59,5 +61,6 @@ class ImplicitRidge(GaussianHead):
         return torch.diag(self.log_precision.exp()) + self.log_gram.exp() * self.gram
 
     def evidence(self, encoded: Encoded, support: Feedback) -> tuple[Tensor, Tensor]:
-        # A masked value may be NaN; the strength of a real event is never negative.
-        return torch.ones_like(support.values), self.log_confidence.exp() * support.values.clamp(min=0)
+        confidence = self.log_confidence.exp().expand(support.values.shape)
+        ones = torch.ones_like(support.values)
+        return ones, confidence * support.values.clamp(min=0) if self.weighted else confidence

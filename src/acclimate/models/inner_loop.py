@@ -1,4 +1,4 @@
-"""The inner loop: a few differentiable gradient steps, written for one user and batched from outside by vmap."""
+"""The inner loop: a few differentiable gradient steps for one user, batched from outside by vmap."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class InnerLoop:
         first_order: treat the gradient as a constant when differentiating the result (FOMAML).
         adaptive: patterns of the weights that adapt; the others stay slow (ANIL: the last layer).
 
-    Source: Finn, Abbeel, Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", ICML 2017,
-    eq. 1 and section 5.2 for the first-order form.
+    Source: Finn, Abbeel, Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", ICML
+    2017, eq. 1 and section 5.2 for the first-order form.
     """
 
     steps: int = 1

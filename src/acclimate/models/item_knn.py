@@ -36,17 +36,16 @@ class Neighbours:
     def fit(cls, interactions: Interactions, *, k: int, shrinkage: float) -> Neighbours:
         """For every item, its k most similar others, where any are.
 
-        ``sim(i, j) = x_i . x_j / (|x_i| |x_j| + shrinkage)`` with x_i the item's column of values.
+        ``sim(i, j) = x_i . x_j / (|x_i| |x_j| + shrinkage)`` with x_i the item's column of values; those of
+        repeated pairs add up.
 
         Args:
             k: most neighbours that an item's score draws on.
             shrinkage: doubts similarities that rest on few common users; in units of common users where
                 values are ones.
         """
-        n = interactions.n_items
-        squares = torch.zeros(n, dtype=torch.float64)
-        squares.index_add_(0, interactions.items, interactions.values.double().square())
-        norms = squares.sqrt().float()
+        n, x = interactions.n_items, interactions.to_csr()
+        norms = torch.from_numpy(x.multiply(x).sum(0).A1).double().sqrt().float()
         found = []
         for rows, dots in item_products(interactions):
             similarity = dots / (norms[rows, None] * norms + shrinkage).clamp(min=1e-12)
@@ -112,7 +111,7 @@ class ItemKNN:
     scale: ClassVar[Scale] = "rank"
 
     @classmethod
-    def fit(cls, dataset: Dataset, *, neighbours: int = 100, shrinkage: float = 10.0) -> ItemKNN:
+    def fit(cls, dataset: Dataset, *, neighbours: int = 300, shrinkage: float = 10.0) -> ItemKNN:
         """Fits the similarities.
 
         Args:
@@ -164,7 +163,7 @@ class ItemKNNRating:
 
     @classmethod
     def fit(
-        cls, dataset: Dataset, *, neighbours: int = 100, shrinkage: float = 10.0, damping: float = 0.5
+        cls, dataset: Dataset, *, neighbours: int = 300, shrinkage: float = 10.0, damping: float = 0.5
     ) -> ItemKNNRating:
         """Fits the similarities of a dataset whose values are deviations.
 

@@ -39,7 +39,7 @@ class ItemMean:
             damping: s, as if every item had s more ratings, all of them average.
 
         Raises:
-            UserInputError: the data holds no ratings.
+            UserInputError: the data holds no ratings, or the damping is not above 0.
         """
         need_ratings(dataset, "The item mean")
         need_positive("The item mean", damping=damping)

@@ -1,7 +1,8 @@
-"""A small network from a user's fields and an item's vector to a score, for recommenders that adapt by gradients."""
+"""A small network from a user's fields and an item's vector to a score."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -28,13 +29,18 @@ class Network:
 
     @classmethod
     def create(
-        cls, items: RowEncoder, users: RowEncoder, bias: RowEncoder, hidden: tuple[int, ...], generator: torch.Generator
+        cls,
+        items: RowEncoder,
+        users: RowEncoder,
+        bias: RowEncoder,
+        hidden: tuple[int, ...],
+        generator: torch.Generator,
     ) -> Network:
-        """Layers with Kaiming initialisation; the last one starts at zero, so that training starts at the base line."""
+        """Layers with Kaiming initialisation; the last starts small, so training starts near the base line."""
         widths = (items.fields.shape[1] + users.fields.shape[1], *hidden, 1)
         layers = {}
-        for k, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
-            std = (2 / n_in) ** 0.5 if n_out > 1 or not hidden else 0.1 * n_in**-0.5
+        for k, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
+            std = (2 / n_in) ** 0.5 if k < len(hidden) else 0.1 * n_in**-0.5
             layers[f"weight{k}"] = torch.randn(n_out, n_in, generator=generator) * std
             layers[f"bias{k}"] = torch.zeros(n_out)
         return cls(items, users, bias, layers)

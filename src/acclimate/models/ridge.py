@@ -18,10 +18,11 @@ from acclimate.models.gaussian import Encoded, GaussianHead
 class RidgeHead(GaussianHead):
     """Predicts ``r(u, i) = base_i + phi_i . w_u`` with ``w_u`` the posterior mean given the user's support.
 
-    ``phi_i`` comes from the item's id and fields, with a constant 1 appended so that the user's offset is one of
-    the weights; ``base_i`` is a global mean, an item bias and a linear bias of the fields. The prior mean of
-    ``w_u`` is linear in the user's fields, its precision diagonal. All of it is learned end to end through the
-    solve of :class:`~acclimate.models.gaussian.GaussianHead`; the target of an event is its rating less ``base``.
+    ``phi_i`` comes from the item's id and fields, with a constant 1 appended so that the user's offset is
+    one of the weights; ``base_i`` is a global mean, an item bias and a linear bias of the fields. The prior
+    mean of ``w_u`` is linear in the user's fields, its precision diagonal. All of it is learned end to end
+    through the solve of :class:`~acclimate.models.gaussian.GaussianHead`; the target of an event is its
+    rating less ``base``.
 
     Attributes:
         vectors: item vectors, D wide. bias: base line, 1 wide.

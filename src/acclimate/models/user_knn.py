@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
 import scipy.sparse
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from acclimate.models.checks import need_events, need_not_negative, need_positiv
 from acclimate.models.item_knn import once
 from acclimate.models.rows import gather_scores
 from acclimate.tensors import State
+
+# Entries of a block of similarities held at once.
+_BLOCK = 16_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,14 @@ class Crowd:
         return scipy.sparse.csr_matrix(ragged, shape=shape)
 
     @cached_property
+    def events(self) -> scipy.sparse.csr_matrix:
+        """[U, n_items] float32, how often a user met an item."""
+        matrix = self.matrix
+        return scipy.sparse.csr_matrix(
+            (np.ones_like(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape
+        )
+
+    @cached_property
     def by_item(self) -> scipy.sparse.csr_matrix:
         """[n_items, U] float32."""
         return self.matrix.T.tocsr()
@@ -66,19 +78,23 @@ class Crowd:
         Args:
             ids: [B, S]. mask: [B, S] bool, True = real. values: [B, S].
         """
-        n_users = len(self.offsets) - 1
         user, event = (mask & (ids >= 0)).nonzero(as_tuple=True)
         at = (user.numpy(), ids[user, event].numpy())
         own = scipy.sparse.csr_matrix((values[user, event].numpy(), at), shape=(len(ids), self.n_items))
         # The order of the events must not matter, not even to the last bit, by which neighbours are chosen.
         own.sum_duplicates()
         own_norms = torch.from_numpy(own.multiply(own).sum(1).A1).double().sqrt().float()
-        dots = torch.from_numpy((own @ self.by_item).toarray())  # [B, U]
-        similarity = dots / (own_norms[:, None] * self.norms + self.shrinkage).clamp(min=1e-12)
-        best = similarity.topk(min(self.k, n_users), dim=1)
-        row, place = (best.values > 0).nonzero(as_tuple=True)
+        n_users = len(self.norms)
+        k, size = min(self.k, n_users), max(1, _BLOCK // n_users)
+        best, who = torch.zeros(len(ids), k), torch.zeros(len(ids), k, dtype=torch.int64)
+        for start in range(0, len(ids), size):
+            rows = slice(start, start + size)
+            dots = torch.from_numpy((own[rows] @ self.by_item).toarray())  # [rows, U]
+            similarity = dots / (own_norms[rows, None] * self.norms + self.shrinkage).clamp(min=1e-12)
+            best[rows], who[rows] = similarity.topk(k, dim=1)
+        row, place = (best > 0).nonzero(as_tuple=True)
         return scipy.sparse.csr_matrix(
-            (best.values[row, place].numpy(), (row.numpy(), best.indices[row, place].numpy())),
+            (best[row, place].numpy(), (row.numpy(), who[row, place].numpy())),
             shape=(len(ids), n_users),
         )
 
@@ -147,7 +163,7 @@ class UserKNNRating:
 
     @classmethod
     def fit(
-        cls, dataset: Dataset, *, neighbours: int = 300, shrinkage: float = 10.0, damping: float = 0.5
+        cls, dataset: Dataset, *, neighbours: int = 100, shrinkage: float = 10.0, damping: float = 0.5
     ) -> UserKNNRating:
         """Remembers the training users and their deviations.
 
@@ -165,11 +181,8 @@ class UserKNNRating:
     def adapt(self, support: Feedback) -> State:
         values = torch.where(support.mask, support.values, 0.0)
         near = self.crowd.nearest(support.items.ids, support.mask, values)
-        matrix = self.crowd.matrix
-        rated = scipy.sparse.csr_matrix(
-            (torch.ones(len(self.crowd.items)).numpy(), matrix.indices, matrix.indptr), shape=matrix.shape
-        )
-        total, weight = (torch.from_numpy((near @ m).toarray()) for m in (matrix, rated))
+        parts = (self.crowd.matrix, self.crowd.events)
+        total, weight = (torch.from_numpy((near @ part).toarray()) for part in parts)
         return {"scores": total / (weight + self.damping)}  # [B, n_items]
 
     def score(self, state: State, items: Items) -> Tensor:

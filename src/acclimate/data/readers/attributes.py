@@ -7,12 +7,13 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from acclimate.data.features import FeatureTable, Kind
-from acclimate.data.readers.cleaning import NOTHING
+from acclimate.data.features import FeatureTable, Kind, can_be_field, infer_field
+from acclimate.data.readers.cleaning import NOTHING, with_decimal_comma
 from acclimate.data.readers.columns import plain
-from acclimate.data.readers.report import Notes, count
+from acclimate.data.readers.report import Notes, count, listing
 from acclimate.data.readers.table import Table
 from acclimate.data.vocabulary import Vocabulary
+from acclimate.errors import UserInputError
 
 _LEADING_ZERO = r"^-?0\d"
 _LISTS = ("genre", "genres", "tag", "tags", "category", "categories", "keyword", "keywords", "topics")
@@ -46,7 +47,7 @@ def feature_table(
     frame = typed(table).drop(id_column)
     _check_kinds(kinds, frame, table, what, notes)
     for name, dtype in frame.schema.items():
-        if name not in kinds and _unusable(dtype):
+        if name not in kinds and (dtype == pl.Null or not can_be_field(dtype)):
             kinds[name] = None
             notes.note(f"{table.source}: the column {name!r} of type {dtype} is not used.")
     for name, dtype in frame.schema.items():
@@ -59,8 +60,13 @@ def feature_table(
     if frame.width == 0:
         return FeatureTable.empty(len(vocabulary))
     # The schema is learned from the whole table, so that a value only an idle user has is known too.
-    chosen = {name: kind for name, kind in kinds.items() if kind is not None}
-    schema = FeatureTable.from_frame(frame, chosen).schema
+    try:
+        schema = tuple(infer_field(frame[name], kinds.get(name)) for name in frame.columns)
+    except UserInputError as error:
+        raise notes.refuse(
+            f"{table.source}: {error}",
+            f"Choose another kind with {what}_kinds=, or None to leave the column out.",
+        ) from None
     rows = pl.Series(Vocabulary(ids).encode(vocabulary.ids).numpy())
     rows = rows.set(rows < 0, None)
     idle = len(ids) - (len(rows) - rows.null_count())
@@ -87,13 +93,13 @@ def typed(table: Table) -> pl.DataFrame:
     if not table.from_text:
         return table.frame
     return table.frame.with_columns(
-        _typed(table.frame[name])
+        _typed(table.frame[name], table.decimal_comma)
         for name, dtype in table.frame.schema.items()
         if dtype == pl.String and plain(name) not in _NEVER_NUMBERS
     )
 
 
-def _typed(series: pl.Series) -> pl.Series:
+def _typed(series: pl.Series, decimal_comma: bool) -> pl.Series:
     text = series.str.strip_chars()
     text = text.set((text == "").fill_null(False), None)
     present = text.set(text.str.to_lowercase().is_in(list(NOTHING)).fill_null(False), None)
@@ -102,6 +108,10 @@ def _typed(series: pl.Series) -> pl.Series:
     if not present.str.contains(_LEADING_ZERO).any():
         for dtype in (pl.Int64, pl.Float64):
             cast = present.cast(dtype, strict=False)
+            if cast.null_count() == present.null_count():
+                return cast
+        if decimal_comma:
+            cast = with_decimal_comma(present)
             if cast.null_count() == present.null_count():
                 return cast
     lower = present.str.to_lowercase()
@@ -120,7 +130,7 @@ def _check_kinds(
     for name, kind in kinds.items():
         if name not in frame.columns:
             raise notes.refuse(
-                f"{what}_kinds= names the column {name!r}; {table.source} has {', '.join(frame.columns)}.",
+                f"{what}_kinds= names the column {name!r}; {table.source} has {listing(frame.columns)}.",
                 "Name columns of that table.",
             )
         if kind is not None and kind not in get_args(Kind):
@@ -128,13 +138,6 @@ def _check_kinds(
                 f"{what}_kinds= gives {name!r} the kind {kind!r}.",
                 f"Use one of {', '.join(get_args(Kind))}, or None to leave the column out.",
             )
-
-
-def _unusable(dtype: pl.DataType) -> bool:
-    if isinstance(dtype, pl.List | pl.Array):
-        inner = dtype.inner
-        return isinstance(dtype, pl.Array) or not (inner == pl.String or inner.is_integer())
-    return dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Null, pl.Duration, pl.Time)
 
 
 def _kind_of_id(series: pl.Series, name: str, table: Table, what: str, notes: Notes) -> Kind | None:
@@ -157,14 +160,14 @@ def _one_row_each(
     known = ids.is_not_null()
     if not known.all():
         notes.warn(
-            f"{table.source}: {count(int((~known).sum()), 'row')} without a usable {what} id left out."
+            f"{table.source}: {count(int((~known).sum()), 'row')} without a usable {what} id. Left out."
         )
         frame, ids = frame.filter(known), ids.filter(known)
     last = ids.is_last_distinct()
     if not last.all():
         again = count(int((~last).sum()), "row")
         notes.warn(
-            f"{table.source}: {again} with a {what} id that occurs again further down "
+            f"{table.source}: {again} whose {what} id occurs again further down "
             f"(such as {ids.filter(~last)[0]!r}); the last was kept."
         )
         frame, ids = frame.filter(last), ids.filter(last)

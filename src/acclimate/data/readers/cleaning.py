@@ -6,6 +6,7 @@ Every rule is stated here and applied nowhere else:
   words make a *bad row*: an error, or left out if the caller says so.
 - An empty value or time means nobody gave one: the row is left out and counted, unless a filling is given.
 - Ids written as whole numbers in a text file are whole numbers; with a leading zero among them, all are text.
+  12.0 is 12: spreadsheets and pandas write it so where a column has gaps.
 - Times are whole seconds since 1970 in UTC; the unit of large numbers is told from their size.
 - Of events with the same user and item one is kept, by the caller's rule.
 """
@@ -35,7 +36,7 @@ NOTHING = ("", "na", "n/a", "null", "none", "\\n")
 """Texts that mean an empty cell, without regard to case."""
 
 _WHOLE = r"^(0|-?[1-9]\d{0,18})$"
-_WHOLE_POINT = r"^-?\d{1,15}\.0+$"
+_WHOLE_POINT = r"^(-?\d{1,18})\.0+$"
 _PER_SECOND: Mapping[TimeUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _UNIT_NAMES: Mapping[TimeUnit, str] = {
     "s": "seconds",
@@ -134,24 +135,29 @@ def _tidy(column: Column, what: str, notes: Notes) -> pl.Series:
     if series.dtype == pl.String:
         if column.untyped:
             series = series.str.strip_chars()
-            series = series.set((series == "").fill_null(False), None)
-        return series
+        return series.set((series.str.strip_chars() == "").fill_null(False), None)
     if series.dtype.is_float():
         finite = series.is_finite().fill_null(False)
-        whole = ((series == series.round()) & (series.abs() < 2**53)) | ~finite
+        exact = 2**53 if series.dtype == pl.Float64 else 2**24
+        whole = ((series == series.round()) & (series.abs() < exact)) | ~finite
         if not whole.all():
+            odd = series.filter(~whole)[0]
+            why = "with fractions" if odd % 1 else f"that {series.dtype} cannot tell apart"
             raise notes.refuse(
-                f"{column}: the {what} ids are numbers with fractions, such as {series.filter(~whole)[0]}.",
-                "Check that this is the right column, or cast the ids to text.",
+                f"{column}: the {what} ids are numbers {why}, such as {odd:g}.",
+                "Check that this is the right column, or bring the ids as whole numbers or text.",
             )
         notes.note(f"{column}: whole numbers stored as {series.dtype} were read as Int64.")
         return series.set(~finite, None).cast(pl.Int64)
+    if isinstance(series.dtype, pl.Decimal) and series.dtype.scale == 0:  # whole numbers of a database
+        whole = series.cast(pl.Int64, strict=False)
+        return whole if whole.null_count() == series.null_count() else series.cast(pl.String)
     if series.dtype == pl.Null or series.dtype.is_decimal():
         return series.cast(pl.String)
     if series.dtype.is_integer() or series.dtype.is_temporal() or series.dtype == pl.Boolean:
         return series
     raise notes.refuse(
-        f"{column}: a {series.dtype} cannot be the {what} id.",
+        f"{column}: values of type {series.dtype} cannot be the {what} id.",
         "Name a column of whole numbers, text or dates.",
     )
 
@@ -180,7 +186,7 @@ def _usable_ids(column: Column, ids: pl.Series, what: str, notes: Notes) -> Mask
 
 def _to_whole(column: Column, ids: pl.Series, what: str, notes: Notes) -> pl.Series:
     """Text ids beside a table whose ids are numbers."""
-    whole = ids.cast(pl.Int64, strict=False)
+    whole = _without_point(ids).cast(pl.Int64, strict=False)
     lost = (whole.is_null() & ids.is_not_null()).to_numpy()
     notes.bad_rows(
         column.table,
@@ -199,22 +205,19 @@ def _whole_if_all_are(
     none_stray = np.zeros(len(ids[0]), bool)
     cast = [series.cast(pl.Int64, strict=False) for series in ids]
     whole = [
-        (series.str.contains(_WHOLE) & number.is_not_null()).fill_null(True)
+        series.is_null() | (series.str.contains(_WHOLE) & number.is_not_null())
         for series, number in zip(ids, cast, strict=True)
     ]
     if all(w.all() for w in whole):
         return cast, none_stray
-    # 12.0 is what spreadsheets and pandas make of 12 in a column with gaps.
-    pointed = [
-        w | series.str.contains(_WHOLE_POINT).fill_null(True) for series, w in zip(ids, whole, strict=True)
-    ]
+    pointed = [w | series.str.contains(_WHOLE_POINT) for series, w in zip(ids, whole, strict=True)]
     if all(p.all() for p in pointed):
         notes.note(
             f"{columns[0]}: {what} ids such as '12.0' were read as whole numbers.",
             'Keep them as text with ids="text".',
             ids="text",
         )
-        return [series.cast(pl.Float64).cast(pl.Int64) for series in ids], none_stray
+        return [_without_point(series).cast(pl.Int64) for series in ids], none_stray
     if whole[0].all() and all(_few(s, w) for s, w in zip(ids[1:], whole[1:], strict=True)):
         return cast, none_stray
     numbers = ids[0].filter(whole[0]).n_unique()
@@ -234,6 +237,11 @@ def _whole_if_all_are(
     return ids, none_stray
 
 
+def _without_point(ids: pl.Series) -> pl.Series:
+    """12 for 12.0; other text as it is."""
+    return ids.str.replace(_WHOLE_POINT, "$1")
+
+
 def _few(ids: pl.Series, whole: pl.Series) -> bool:
     """Whether at most one distinct id in a hundred, or a single one, is no whole number."""
     return ids.filter(~whole).n_unique() <= max(1, ids.n_unique() // 100)
@@ -245,16 +253,20 @@ def _one_type(columns: Sequence[Column], ids: list[pl.Series], what: str, notes:
         same = series.dtype == first.dtype or series.null_count() == len(series)
         if not same and not (series.dtype.is_integer() and first.dtype.is_integer()):
             raise notes.refuse(
-                f"The {what} ids are of different types: {first.dtype} in {columns[0].table.source} (such as "
-                f"{quoted(_some(first))}), {series.dtype} in {column.table.source} (such as "
-                f"{quoted(_some(series))}).",
+                f"The {what} ids are of different types: {first.dtype} among the events ({columns[0]}, "
+                f"such as {quoted(_some(first))}), {series.dtype} in the table of {what}s ({column}, "
+                f"such as {quoted(_some(series))}).",
                 "Cast one of the two columns so that the ids can be matched.",
             )
     # The type of the interactions is kept, unless whole numbers of the other table do not fit into it.
-    narrow = [series.cast(first.dtype, strict=False) for series in ids]
-    if all(n.null_count() == series.null_count() for n, series in zip(narrow, ids, strict=True)):
-        return narrow
-    return [series.cast(pl.Int64) for series in ids]
+    for dtype in (first.dtype, pl.Int64):
+        alike = [series.cast(dtype, strict=False) for series in ids]
+        if all(a.null_count() == series.null_count() for a, series in zip(alike, ids, strict=True)):
+            return alike
+    raise notes.refuse(
+        f"The {what} ids of {columns[0]} and of {columns[1]} do not fit into one type of whole numbers.",
+        "Cast both columns to text.",
+    )
 
 
 def _some(series: pl.Series) -> object:
@@ -276,7 +288,7 @@ def parse_values(
         empty = text.is_null() | text.str.to_lowercase().is_in(list(NOTHING)).fill_null(True)
         numbers = text.cast(pl.Float64, strict=False)
         if table.decimal_comma and numbers.null_count() > empty.sum():
-            commas = text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+            commas = with_decimal_comma(text)
             if commas.null_count() < numbers.null_count():
                 numbers = commas
                 notes.note(f"{column}: numbers are written with a decimal comma.")
@@ -284,12 +296,18 @@ def parse_values(
         empty, numbers = raw.is_null(), raw.cast(pl.Float64)
     else:
         raise notes.refuse(
-            f"{column}: a {raw.dtype} cannot be the value of an event.",
+            f"{column}: values of type {raw.dtype} cannot be the value of an event.",
             'Name a column of numbers, or none: columns={"value": None}.',
             columns={"value": None},
         )
     values = numbers.fill_null(0.0).to_numpy().astype(np.float64)
     gaps = empty.to_numpy()
+    if gaps.all() and missing_value is None:
+        raise notes.refuse(
+            f"{column}: there is no value in any row.",
+            'Name another, or say there is none: columns={"value": None}.',
+            columns={"value": None},
+        )
     words = numbers.is_null().to_numpy() & ~gaps
     with np.errstate(over="ignore"):  # values are stored as float32
         unbounded = ~np.isfinite(values.astype(np.float32))
@@ -316,6 +334,17 @@ def parse_values(
         values[gaps] = missing_value
         notes.warn(f"{column}: {count(int(gaps.sum()), 'empty cell')} read as {missing_value:g}.")
     return values, usable
+
+
+def with_decimal_comma(text: pl.Series) -> pl.Series:
+    """3,5 as a number, as 3.5 and 3 are; null where there is none.
+
+    Where every comma could part thousands, as in 1,200, none is taken for a decimal comma.
+    """
+    grouped = text.str.contains(r"^[+-]?[1-9]\d{0,2}(,\d{3})+$")
+    if not (text.str.contains(",", literal=True) & ~grouped).any():
+        return text.cast(pl.Float64, strict=False)
+    return text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
 
 
 def _left_out_gaps(column: Column, gaps: Mask, what: str, cure: str, notes: Notes) -> None:
@@ -346,7 +375,7 @@ def parse_times(
         return _usable_times(column, _from_numbers(column, raw, unit, notes), raw.is_null(), notes)
     if raw.dtype not in (pl.String, pl.Null):
         raise notes.refuse(
-            f"{column}: a {raw.dtype} is not a point in time.",
+            f"{column}: values of type {raw.dtype} are no points in time.",
             f"Name a column of times, or {_NO_TIMES}",
             columns={"time": None},
         )
@@ -358,7 +387,7 @@ def parse_times(
             numbers = text.cast(pl.Float64, strict=False)
         if len(numbers) - numbers.null_count() >= 0.5 * max(1, len(text) - int(empty.sum())):
             return _usable_times(column, _from_numbers(column, numbers, unit, notes), empty, notes)
-    return _usable_times(column, _from_dates(text, time_format), empty, notes)
+    return _usable_times(column, _from_dates(text, time_format), empty, notes, time_format)
 
 
 def _from_dates(text: pl.Series, time_format: str | None) -> pl.Series:
@@ -371,9 +400,13 @@ def _from_dates(text: pl.Series, time_format: str | None) -> pl.Series:
         if seconds.null_count() == 0:
             break
         seconds = pl.select(pl.coalesce(seconds, _epoch(tidy, form))).to_series()
-    if seconds.null_count():
-        zoned = tidy.str.replace(r"\s*([+-]\d{2}):?(\d{2})$", "$1$2")
-        seconds = pl.select(pl.coalesce(seconds, _epoch(zoned, "%Y-%m-%d %H:%M:%S%.f%z"))).to_series()
+    if seconds.null_count() == 0:
+        return seconds
+    # +02:00 and +02 as +0200, which is what is parsed.
+    zoned = tidy.str.replace(r"(:\S*)\s*([+-]\d{2}):?(\d{2})?$", "$1$2$3")
+    zoned = zoned.str.replace(r"([+-]\d{2})$", "${1}00")
+    for form in ("%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M%z"):
+        seconds = pl.select(pl.coalesce(seconds, _epoch(zoned, form))).to_series()
     return seconds
 
 
@@ -409,13 +442,16 @@ def _from_numbers(column: Column, numbers: pl.Series, unit: TimeUnit | None, not
     return seconds
 
 
-def _usable_times(column: Column, seconds: pl.Series, empty: pl.Series, notes: Notes) -> tuple[Whole, Mask]:
+def _usable_times(
+    column: Column, seconds: pl.Series, empty: pl.Series, notes: Notes, time_format: str | None = None
+) -> tuple[Whole, Mask]:
     table, gaps = column.table, empty.to_numpy()
     wrong = seconds.is_null().to_numpy() & ~gaps
     at = np.flatnonzero(wrong)
     if len(at) > 0.5 * len(seconds):
         raise notes.refuse(
-            f"{column}: these are not times: {listed(table, at, column.shown(wrong))}.",
+            f"{column}: these are not times{f' written as {time_format!r}' if time_format else ''}: "
+            f"{listed(table, at, column.shown(wrong))}.",
             "Write seconds since 1970 or dates such as 2024-05-01 12:30, say how they are written "
             f'(time_format="%d.%m.%Y"), or {_NO_TIMES}',
             lines=tuple(table.line(int(row)) for row in at[:SHOWN]),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import polars as pl
 
-from acclimate.data.readers.report import Notes
+from acclimate.data.readers.report import LONGEST_NAME, Notes, listing
 from acclimate.data.readers.table import Table
 
 Role = Literal["user", "item", "value", "time", "event"]
@@ -129,11 +129,11 @@ def find_id(table: Table, role: Literal["user", "item"], said: str | None, hint:
     if said is not None:
         if said not in table.columns:
             raise notes.refuse(
-                f"{table.source} has no column {said!r}; it has {_listing(table.columns)}.",
+                f"{table.source} has no column {said!r}; it has {listing(table.columns)}.",
                 f'Name one of them with {role}_id="...".',
             )
         return said
-    if hint in table.columns:
+    if table.header and hint in table.columns:  # made-up names, as column_2, mean nothing in another table
         return hint
     for tier in (*ALIASES[role], frozenset({"id"})):
         names = [name for name in table.columns if plain(name) in tier]
@@ -141,11 +141,13 @@ def find_id(table: Table, role: Literal["user", "item"], said: str | None, hint:
             return names[0]
         if names:
             break
+    if not table.columns:
+        raise notes.refuse(f"{table.source} has no columns.", "Bring a table with a column of ids.")
     if not table.header:
         return table.columns[0]
     guess: dict[str, Any] = {f"{role}_id": table.columns[0]}
     raise notes.refuse(
-        f"{table.source}: no column is plainly the {role} id; it has {_listing(table.columns)}.",
+        f"{table.source}: no column is plainly the {role} id; it has {listing(table.columns)}.",
         f'Name it, for example {role}_id="{table.columns[0]}".',
         **guess,
     )
@@ -160,7 +162,7 @@ def _checked(table: Table, columns: Mapping[str, str | None], notes: Notes) -> d
             )
         if column is not None and column not in table.columns:
             raise notes.refuse(
-                f"columns= names {column!r} as the {role}; {table.source} has {_listing(table.columns)}.",
+                f"columns= names {column!r} as the {role}; {table.source} has {listing(table.columns)}.",
                 f"Write {_example(table.columns)}.",
             )
     named = [column for column in columns.values() if column is not None]
@@ -178,7 +180,7 @@ def _by_name(table: Table, role: Role, taken: set[str | None], notes: Notes) -> 
             return names[0]
         if names:
             raise notes.refuse(
-                f"{table.source}: {_listing(names)} could each be the {role} column.",
+                f"{table.source}: {listing(names)} could each be the {role} column.",
                 f'Say which: columns={{"{role}": "{names[0]}"}}.',
                 columns={role: names[0]},
             )
@@ -192,7 +194,7 @@ def _by_position(table: Table, said: dict[str, str | None], notes: Notes) -> dic
     if len(free) > len(needed) + 2 or len(free) < len(needed):
         raise notes.refuse(
             f"{table.source} has {len(table.columns)} columns and no line of column names "
-            f"(first row: {_listing([str(v) for v in table.frame.row(0)]) if len(table) else 'none'}).",
+            f"(first row: {listing([str(v) for v in table.frame.row(0)]) if len(table) else 'none'}).",
             f"Say which is which: {_example(table.columns)}, or header=True if the first line names them.",
         )
     roles = dict(said)
@@ -222,24 +224,18 @@ def _like_time(series: pl.Series) -> bool:
 
 
 def _missing(table: Table, role: str, roles: Mapping[str, str | None], notes: Notes) -> None:
-    free = [name for name in table.columns if name not in roles.values()]
-    guess = {**{r: c for r, c in roles.items() if c is not None and r in ("user", "item", "value", "time")}}
-    guess |= {r: free.pop(0) for r in ("user", "item") if r not in guess and free}
-    written = ", ".join(
-        f'"{r}": "{c}"' for r, c in sorted(guess.items(), key=lambda p: get_args(Role).index(p[0]))
-    )
+    found = f"{table.source}: no column is known to be the {role}; the columns are {listing(table.columns)}."
     perhaps = " If the first line is data, say header=False." if table.header and table.from_text else ""
+    free = [name for name in table.columns if name not in roles.values() and len(name) <= LONGEST_NAME]
+    guess = {r: c for r, c in roles.items() if c is not None and r != "event"}
+    needed = [r for r in ("user", "item") if r not in guess]
+    if len(free) < len(needed):
+        raise notes.refuse(found, f"Every event needs a user and an item: bring both columns.{perhaps}")
+    guess |= dict(zip(needed, free, strict=False))
+    written = ", ".join(f'"{r}": "{guess[r]}"' for r in get_args(Role) if r in guess)
     raise notes.refuse(
-        f"{table.source}: no column is known to be the {role}; the columns are {_listing(table.columns)}.",
-        f"Say which is which, for example columns={{{written}}}.{perhaps}",
-        columns=guess,
+        found, f"Say which is which, for example columns={{{written}}}.{perhaps}", columns=guess
     )
-
-
-def _listing(names: Iterable[str], limit: int = 20) -> str:
-    names = [name if len(name) <= 40 else f"{name[:39]}…" for name in names]
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
 
 
 def _example(names: list[str]) -> str:

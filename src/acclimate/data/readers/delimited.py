@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from acclimate.data.readers.columns import is_known_name
-from acclimate.data.readers.report import Notes, quoted
+from acclimate.data.readers.report import Notes, count, quoted
 from acclimate.data.readers.table import BadLine, Table
 
 Lines = NDArray[np.int64]
@@ -78,6 +78,14 @@ def read_delimited(
     rows = [_fields(line, delimiter, quotes) for line in sample]
     if header is None:
         header = names is None and _has_header(rows)
+        usual = _usual_width(rows)
+        if header and len(rows[0]) < usual and not any(map(is_known_name, rows[0])):
+            raise notes.refuse(
+                f"{source}, line {numbers[0]}: {quoted(sample[0])} is neither a line of column names nor "
+                f"a row: it has {count(len(rows[0]), 'field')}, most lines have {usual}.",
+                "Remove the line.",
+                lines=(int(numbers[0]),),
+            )
     width = len(rows[0]) if header else _usual_width(rows)
     columns = _unique(rows[0]) if header else [f"column_{i + 1}" for i in range(width)]
     if names is not None:
@@ -338,4 +346,4 @@ def _split_records(
 
 
 def _why(found: int, width: int) -> str:
-    return f"{found} fields instead of {width}"
+    return f"{count(found, 'field')} instead of {width}"

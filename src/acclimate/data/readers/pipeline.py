@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,11 +175,18 @@ def inspect(ratings: Source, **options: Unpack[ReadOptions]) -> Inspection:
     Raises:
         UserInputError: an option is not one of its possible values.
     """
+    for name in options:
+        if name not in ReadOptions.__annotations__:
+            raise TypeError(f"inspect() got an unexpected keyword argument {name!r}")
     _check_choice("duplicates", options.get("duplicates", "last"), get_args(Duplicates))
     _check_choice("on_bad_rows", options.get("on_bad_rows", "error"), get_args(OnBadRows))
     _check_choice("ids", options.get("ids", "infer"), ("infer", "text"))
     if options.get("time_unit") is not None:
         _check_choice("time_unit", options["time_unit"], get_args(TimeUnit))
+    numbers = {"missing_value": options.get("missing_value"), **(options.get("event_values") or {})}
+    for name, value in numbers.items():
+        if value is not None and not math.isfinite(value):
+            raise UserInputError(f"{name}={value}; use a finite number.")
     notes = Notes(describe(ratings), options.get("on_bad_rows", "error"))
     try:
         dataset = _build(ratings, options, notes)
@@ -195,18 +203,22 @@ def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None
 def _build(ratings: Source, options: ReadOptions, notes: Notes) -> Dataset:
     events, items, users = _tables(ratings, options, notes)
     notes.rows = len(events) + len(events.bad)
+    _broken_lines(events, notes)
+    if events.bad and notes.on_bad_rows == "drop":
+        notes.left_out["lines that are no rows"] = len(events.bad)
     roles = _values_or_kinds(events, find_roles(events, options.get("columns"), notes), options, notes)
     notes.columns = roles.as_dict()
     notes.ignored = tuple(name for name in events.columns if name not in notes.columns.values())
     if len(events) == 0:
-        _broken_lines(events, notes)
         raise notes.refuse(
             f"{events.source} has column names but no rows."
             if events.header
             else f"{events.source} has no rows.",
             "Check that it was written to the end.",
         )
-    _broken_lines(events, notes)
+    for table in (items, users):
+        if table is not None:
+            _broken_lines(table, notes)
     for remark in events.remarks:
         notes.note(f"{events.source}: {remark}.")
 
@@ -237,7 +249,11 @@ def _build(ratings: Source, options: ReadOptions, notes: Notes) -> Dataset:
     if not explicit:
         usable &= _strong_enough(events, roles, values, usable, notes)
     if not usable.any():
-        raise notes.refuse(f"{events.source}: no row is left that can be used.", "See the other problems.")
+        why = ", ".join(f"{n:,} left out ({reason})" for reason, n in notes.left_out.items())
+        raise notes.refuse(
+            f"{events.source}: no row is left that can be used{f': {why}' if why else ''}.",
+            "Correct the rows, or name the right columns with columns={...}.",
+        )
 
     user_vocabulary = Vocabulary(user_ids[0].filter(usable).unique().sort())
     catalogue = pl.concat([item_ids[0].filter(usable), *(ids.drop_nulls() for ids in item_ids[1:])])
@@ -358,12 +374,11 @@ def _broken_lines(table: Table, notes: Notes) -> None:
     """Lines that are no rows: an error, or left out if the caller says so."""
     if not table.bad:
         return
-    shown = "; ".join(f"line {line.number} ({line.why}): {quoted(line.text)}" for line in table.bad[:SHOWN])
+    shown = "; ".join(f"{line.place} ({line.why}): {quoted(line.text)}" for line in table.bad[:SHOWN])
     more = f"; and {len(table.bad) - SHOWN:,} more" if len(table.bad) > SHOWN else ""
     found = f"{table.source}: {count(len(table.bad), 'line')} that cannot be read as a row: {shown}{more}."
     lines = tuple(line.number for line in table.bad[:SHOWN])
     if notes.on_bad_rows == "drop":
-        notes.left_out["lines that are no rows"] = len(table.bad)
         notes.warn(found, "Left out.", lines=lines)
     else:
         notes.error(
@@ -389,7 +404,7 @@ def _explicit(roles: Roles, values: NDArray[np.float64], said: bool | None, note
             explicit=True,
         )
         return False
-    if not varied:
+    if len(values) > 0 and not varied:
         notes.note(f"All values of {roles.value!r} are the same: taken as implicit feedback.")
     return varied
 
@@ -403,7 +418,7 @@ def _strong_enough(
     notes.bad_rows(
         events,
         at,
-        f"a strength of zero or less in column {roles.value!r}",
+        f"a strength of zero or less in column {(roles.value or roles.event)!r}",
         [f"{values[row]:g}" for row in at[:SHOWN]],
         "Correct them, say explicit=True if they are ratings",
     )

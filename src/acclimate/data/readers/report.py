@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,6 +17,11 @@ OnBadRows = Literal["error", "drop"]
 
 SHOWN = 10
 """How many rows a message lists before it counts the rest."""
+
+LONGEST_NAME = 40
+"""Characters of a column name that a message shows."""
+
+_FURTHER = 155  # characters that a further error may take in a message, so that all of it fits a screen
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class ReadReport:
         lines = [f"{what}: {self.rows:,} rows, {self.kept:,} kept"]
         lines += [f"  {role:<5} = {column}" for role, column in self.columns.items()]
         if self.ignored:
-            lines.append(f"  not used: {', '.join(self.ignored)}")
+            lines.append(f"  not used: {listing(self.ignored)}")
         lines += [f"  left out: {count:,} ({reason})" for reason, count in self.left_out.items()]
         lines += [f"  {p.severity}: {p}" for p in self.problems]
         return "\n".join(lines)
@@ -92,7 +98,7 @@ class ReadReport:
         first, *others = self.errors
         if not others:
             return str(first)
-        rest = [f"  - {p}" for p in others[:3]]
+        rest = [f"  - {textwrap.shorten(str(p), _FURTHER, placeholder=' …')}" for p in others[:3]]
         if len(others) > 3:
             rest.append(f"  - and {len(others) - 3} more: see `acclimate doctor`.")
         return "\n".join([str(first), "Also:", *rest])
@@ -192,6 +198,13 @@ def listed(table: Table, rows: NDArray[np.int64], shown: list[str]) -> str:
         parts.append(f"{table.where(int(row))} ({quoted(text)})" if text else table.where(int(row)))
     more = f" and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
     return ", ".join(parts) + more
+
+
+def listing(names: Iterable[str], limit: int = 20) -> str:
+    """Column names as a message shows them: the first of them, each cut to a bearable length."""
+    names = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names]
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def quoted(text: object, limit: int = 40) -> str:

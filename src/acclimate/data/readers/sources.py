@@ -139,10 +139,16 @@ def _from_pandas(source: Any, notes: Notes) -> pl.DataFrame:
     columns: dict[str, pl.Series] = {}
     for position, label in enumerate(source.columns):
         column = source.iloc[:, position]
+        if str(label) in columns:
+            raise notes.refuse(
+                f"The pandas DataFrame has two columns named {str(label)!r}.", "Rename or drop one."
+            )
         if str(column.dtype) == "object":
-            kinds = {type(v) for v in column.head(100_000) if v is not None and v == v}  # noqa: PLR0124 - NaN
-            if len(kinds) > 1 and not all(issubclass(k, int | float) for k in kinds):
-                columns[str(label)] = pl.Series(str(label), list(column), dtype=pl.Object)
+            kinds = {type(v) for v in column.head(100_000).dropna()}
+            numbers = bool not in kinds and all(issubclass(k, int | float) for k in kinds)
+            if len(kinds) > 1 and not numbers:
+                cells = [None if missing else v for v, missing in zip(column, column.isna(), strict=True)]
+                columns[str(label)] = pl.Series(str(label), cells, dtype=pl.Object)
                 continue
         floats = str(column.dtype) in ("float16", "float32", "float64")
         columns[str(label)] = pl.Series(str(label), pl.from_pandas(column, nan_to_null=not floats))

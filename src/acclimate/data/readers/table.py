@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-ColumnType = Literal["token", "number"]
-
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line of a text file that is not a row: its number, what it holds, and why it is no row."""
+    """A line of a text file that is not a row: its number, what it holds, and why it is no row.
+
+    ``file`` names its file where several make up one table.
+    """
 
     number: int
     text: str
     why: str
+    file: str = ""
+
+    @property
+    def place(self) -> str:
+        """How a message names it."""
+        return f"{self.file} line {self.number}".lstrip()
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +52,7 @@ class Table:
     header: bool = True
     decimal_comma: bool = False
     bad: tuple[BadLine, ...] = ()
-    remarks: tuple[str, ...] = field(default_factory=tuple)
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.frame.height
@@ -89,6 +95,6 @@ def stacked(tables: Sequence[Table], source: str) -> Table:
         source=source,
         lines=np.concatenate(lines) if len(lines) == len(tables) else None,
         files=tuple((int(start), t.source) for start, t in zip(starts, tables, strict=True)),
-        bad=tuple(line for t in tables for line in t.bad),
+        bad=tuple(replace(line, file=t.source) for t in tables for line in t.bad),
         remarks=tuple(dict.fromkeys(r for t in tables for r in t.remarks)),
     )

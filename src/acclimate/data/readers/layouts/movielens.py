@@ -17,21 +17,13 @@ from acclimate.data.readers.sources import load_file
 from acclimate.data.readers.table import Table
 
 # The flags of u.item from left to right, as u.genre lists them.
+# fmt: off
 GENRES_100K = (
-    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
-    *(
-        "Fantasy",
-        "Film-Noir",
-        "Horror",
-        "Musical",
-        "Mystery",
-        "Romance",
-        "Sci-Fi",
-        "Thriller",
-        "War",
-        "Western",
-    ),
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama",
+    "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War",
+    "Western",
 )
+# fmt: on
 
 _RATINGS = ("user_id", "item_id", "rating", "timestamp")
 # Most editions are Latin-1, later ones and MovieTweetings UTF-8; Latin-1 letters are hardly ever valid UTF-8.
