@@ -722,13 +722,20 @@ class TestRefusals:
                 "user,item\nJosé,1\nAnn,2\n".encode("latin-1"),
                 "latin.csv, line 2: the byte 0xe9 is not UTF-8",
             ),
-            ("torn.csv.gz", gzip.compress(b"user,item\n1,2\n")[:15], "torn.csv.gz cannot be read"),
+            ("torn.csv.gz", gzip.compress(b"user,item\n1,2\n", mtime=0)[:15], "torn.csv.gz cannot be read"),
         ],
     )
     def test_a_file_that_cannot_be_read_gets_one_clear_message(self, write, name, content, says):
         message = refusal(write(content, name))
         assert says in message
         assert name in message
+
+    def test_no_flipped_byte_of_a_gzipped_file_gets_past_the_message(self, write):
+        whole = gzip.compress(text().encode(), mtime=0)
+        for at in range(10, len(whole)):
+            torn = bytearray(whole)
+            torn[at] ^= 0xFF
+            assert "flipped.csv.gz cannot be read" in refusal(write(bytes(torn), "flipped.csv.gz"))
 
     def test_a_file_that_is_not_there_suggests_one_that_is(self, write):
         path = write(text(), "ratings.csv")

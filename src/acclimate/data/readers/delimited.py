@@ -6,6 +6,7 @@ import contextlib
 import csv
 import gzip
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def read_bytes(path: Path, notes: Notes) -> bytes:
         return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     except FileNotFoundError:
         raise notes.refuse(f"There is no file {path}.", "Check the path.") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise notes.refuse(
             f"{path} cannot be read: {reason}.", "Check the file and its permissions."
