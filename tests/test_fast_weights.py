@@ -163,3 +163,23 @@ def test_scoring_in_chunks_changes_nothing(monkeypatch):
     whole = model.score(state, dataset.catalogue())
     monkeypatch.setattr(fast_weights, "_ELEMENTS", 700)
     assert_close(model.score(state, dataset.catalogue()), whole)
+
+
+def test_ratings_on_another_scale_are_learned_as_well():
+    dataset = synthetic_world(60, 20, events=(6, 12)).dataset
+    stretched = replace(dataset.with_values(dataset.interactions.values * 20), value_range=(20.0, 100.0))
+    quick = replace(maml(), **{**SMALL, "epochs": 2})
+    one, other = quick.fit(dataset), quick.fit(stretched)
+    tasks = user_tasks(dataset, torch.arange(5), query=3, generator=torch.Generator().manual_seed(0))
+    support = tasks.batch(torch.arange(5)).support
+    scores = one.score(one.adapt(support), dataset.catalogue())
+    stretched_scores = other.score(
+        other.adapt(replace(support, values=support.values * 20)), dataset.catalogue()
+    )
+    assert_close(stretched_scores / 20, scores, 1e-2)
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"inner_lr": 0.0}, {"inner_lr": float("nan")}])
+def test_an_inner_loop_that_could_not_learn_is_refused(wrong):
+    with pytest.raises(UserInputError, match="at least one step of a positive size"):
+        InnerLoop(**wrong)

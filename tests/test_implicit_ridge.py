@@ -81,3 +81,28 @@ def test_spectral_vectors_of_a_table_of_low_rank_leave_the_rest_zero():
     assert vectors.shape == (5, 8)
     assert vectors.isfinite().all()
     assert (vectors[2:] == 0).all()
+
+
+def test_a_thousand_plays_count_more_than_one_but_do_not_drown_everything():
+    dataset = synthetic_world(60, 20, explicit=False).dataset
+    head = replace(SMALL, epochs=2).fit(dataset)
+    support = user_tasks(dataset, torch.arange(1), query=2, generator=torch.Generator().manual_seed(0))
+    support = support.batch(torch.arange(1)).support
+    _, noise = head.evidence(head.encode(support.items), replace(support, values=support.values * 1000))
+    _, once = head.evidence(head.encode(support.items), support)
+    ratio = (noise / once)[support.mask]
+    assert torch.allclose(ratio, torch.full_like(ratio, 1 + np.log(1000)), rtol=1e-4)
+
+
+def test_the_sampled_softmax_learns_nearly_what_the_full_one_does():
+    """Its scores agree with the full softmax's; a sample that over-weights what is popular would not."""
+    dataset = synthetic_world(150, 60, events=(8, 20), explicit=False, seed=2).dataset
+    learner = replace(SMALL, epochs=25)
+    tasks = user_tasks(dataset, torch.arange(30), query=4, generator=torch.Generator().manual_seed(0))
+    support, catalogue = tasks.batch(torch.arange(30)).support, dataset.catalogue()
+    heads = [learner.fit(dataset), replace(learner, candidates=30).fit(dataset)]
+    full, sampled = (h.score(h.adapt(support), catalogue) for h in heads)
+    assert torch.corrcoef(torch.stack([full.flatten(), sampled.flatten()]))[0, 1] > 0.9
+    full, sampled = (h.encode(catalogue).base for h in heads)
+    slope = torch.cov(torch.stack([full, sampled]))[0, 1] / full.var()
+    assert 0.75 < slope < 1.25

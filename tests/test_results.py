@@ -46,7 +46,9 @@ def test_the_rating_table_is_the_one_of_the_benchmark():
             assert cell == f"{value:.3f}".removeprefix("0"), (row, state)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "results").glob("*.json")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks" / "results").glob("*.json")), ids=lambda p: p.stem
+)
 def test_a_result_says_where_it_comes_from(path):
     result = json.loads(path.read_text())
     assert re.fullmatch(r"[0-9a-f]{12}", result["commit"]), "measured on a tree with uncommitted changes"

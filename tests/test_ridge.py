@@ -133,3 +133,32 @@ def test_updating_keeps_the_prior_of_the_state_it_was_given(head, world, tasks):
     state = head.adapt(support)
     anonymous = type(support)(support.items, support.values, support.mask, support.times, {})
     assert_close(head.update(state, anonymous)["mean"], state["mean"])
+
+
+@pytest.mark.parametrize("scale", [0.05, 20.0])
+def test_ratings_on_another_scale_are_learned_as_well(world, head, tasks, scale):
+    dataset = world.dataset
+    ratings = dataset.interactions.values
+    low, high = dataset.value_range
+    stretched = replace(dataset.with_values(ratings * scale), value_range=(low * scale, high * scale))
+    other = SMALL.fit(stretched)
+    support = tasks.batch(torch.arange(20)).support
+    state = head.adapt(support)
+    state_other = other.adapt(replace(support, values=support.values * scale))
+    catalogue = dataset.catalogue()
+    assert_close(other.score(state_other, catalogue) / scale, head.score(state, catalogue), 2e-2)
+    deviation = head.deviation(state, catalogue)
+    assert_close(other.deviation(state_other, catalogue) / scale, deviation, 2e-2)
+
+
+def test_the_deviation_expects_the_errors_that_people_never_seen_have():
+    world = synthetic_world(400, 40, events=(10, 20), seed=5)
+    head = replace(SMALL, epochs=20).fit(world.dataset.select_users(torch.arange(300)))
+    generator = torch.Generator().manual_seed(0)
+    tasks = user_tasks(world.dataset, torch.arange(300, 400), query=5, max_support=5, generator=generator)
+    batch = tasks.batch(torch.arange(len(tasks)))
+    state = head.adapt(batch.support)
+    error = head.score(state, batch.query.items) - batch.query.values
+    expected = head.deviation(state, batch.query.items).square() + torch.exp(-head.log_noise)
+    ratio = float((error.square() / expected)[batch.query.mask].mean())
+    assert 0.6 < ratio < 1.6

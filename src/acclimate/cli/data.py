@@ -69,8 +69,9 @@ def doctor(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Says what a table holds, what is wrong with it and what to do. Exit code 2 if it cannot be used as it "
-    "is."""
+    """Says what a table holds, what is wrong with it and what to do. Exit code 2 if it cannot be used
+    as it is.
+    """
     from acclimate.data.doctor import diagnose
 
     screen = Output(json, quiet)

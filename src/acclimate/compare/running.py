@@ -71,7 +71,7 @@ def compare(
     train = data.train if isinstance(data, Split) else data
     chosen = _protocol(protocol, data, shots, metrics, candidates)
     measured = chosen.metrics_for(train)
-    contestants = _contestants(learners, train, floors)
+    contestants = _contestants(learners, train, floors, ranking=measured[0].needs == "ranking")
     ledger = {name: _Ledger() for name in contestants}
     notes: dict[str, None] = {}
     frames, split_hashes = [], []
@@ -190,14 +190,16 @@ def _contestants(
     learners: Sequence[Contestant] | Mapping[str, Contestant],
     dataset: Dataset,
     floors: bool | Sequence[Learner],
+    *,
+    ranking: bool,
 ) -> dict[str, tuple[Learner | Recommender, bool]]:
     """Everybody by a unique name, and whether it is a floor: those given, then the floors not among them."""
-    # The floors are models of their own; whoever compares without them should not pay for importing all.
+    # The floors are models of their own: whoever compares without them should not pay for importing all.
     bars: list[Learner]
     if floors is True:
         from acclimate.learners.names import floors as floors_for
 
-        bars = list(floors_for(dataset))
+        bars = list(floors_for(dataset, ranking=ranking))
     else:
         bars = list(floors or ())
     if isinstance(learners, str) or not isinstance(learners, Sequence | Mapping):

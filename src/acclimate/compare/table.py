@@ -88,5 +88,5 @@ def _short(x: float) -> str:
 
 def _seconds(entry: Entry) -> str:
     if entry.fit_seconds is None:
-        return "" if entry.error else "fitted"
+        return "" if entry.error else "-"
     return f"{entry.fit_seconds:.1f}s" if entry.fit_seconds < 100 else f"{entry.fit_seconds:.0f}s"

@@ -42,6 +42,16 @@ class Dataset:
     def n_items(self) -> int:
         return self.interactions.n_items
 
+    @property
+    def unit(self) -> float:
+        """A quarter of the range of values: one star where ratings go from 1 to 5.
+
+        Learners whose settings are in units of a rating measure ratings in it, so that a scale from 0 to 100
+        is learned as well as one from 1 to 5.
+        """
+        low, high = self.value_range
+        return (high - low) / 4 if high > low else 1.0
+
     def __repr__(self) -> str:
         kind = "ratings" if self.explicit else "implicit events"
         return (

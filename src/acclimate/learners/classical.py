@@ -128,8 +128,10 @@ class UserKNN:
             return models.UserKNN.fit(dataset, neighbours=self.neighbours, shrinkage=self.shrinkage)
 
         def fit(rest: Dataset) -> models.UserKNNRating:
+            # The shrinkage stands beside squared ratings.
+            shrinkage = self.shrinkage * dataset.unit**2
             return models.UserKNNRating.fit(
-                rest, neighbours=self.neighbours, shrinkage=self.shrinkage, damping=self.damping
+                rest, neighbours=self.neighbours, shrinkage=shrinkage, damping=self.damping
             )
 
         return fit_residual(self.base, fit, dataset, run)
@@ -162,8 +164,10 @@ class ItemKNN:
             return models.ItemKNN.fit(dataset, neighbours=self.neighbours, shrinkage=self.shrinkage)
 
         def fit(rest: Dataset) -> models.ItemKNNRating:
+            # The shrinkage stands beside squared ratings.
+            shrinkage = self.shrinkage * dataset.unit**2
             return models.ItemKNNRating.fit(
-                rest, neighbours=self.neighbours, shrinkage=self.shrinkage, damping=self.damping
+                rest, neighbours=self.neighbours, shrinkage=shrinkage, damping=self.damping
             )
 
         return fit_residual(self.base, fit, dataset, run)
@@ -204,7 +208,15 @@ class EASE:
                 device=run.device,
             )
 
-        return fit(dataset) if scale == "rank" else fit_residual(self.base, fit, dataset, run)
+        if scale == "rank":
+            return fit(dataset)
+        # The map has no unit, but its penalty stands beside squared ratings.
+        return fit_residual(
+            self.base,
+            lambda rest: fit(rest.with_values(rest.interactions.values / dataset.unit)),
+            dataset,
+            run,
+        )
 
 
 @dataclass(frozen=True)
@@ -232,7 +244,8 @@ class ALS:
         return models.ALS.fit(
             dataset,
             embedding_size=self.embedding_size,
-            regularisation=self.regularisation,
+            # The penalty of vectors, whose product is a rating, stands beside squared ratings.
+            regularisation=self.regularisation * dataset.unit,
             bias_regularisation=self.bias_regularisation,
             exponent=self.exponent,
             prior=self.prior,

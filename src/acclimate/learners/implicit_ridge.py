@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -31,7 +32,7 @@ class ImplicitRidge:
         embedding_size: D.
         support, query, epochs, batch_size, outer_lr, id_decay, decay, id_dropout: as in
             :class:`~acclimate.learners.ridge.Ridge`.
-        candidates: most items in one softmax.
+        candidates: items of the sample.
     """
 
     embedding_size: int = 64
@@ -56,19 +57,24 @@ class ImplicitRidge:
 
         def loss(head: models.ImplicitRidge, batch: TaskBatch, generator: torch.Generator) -> Tensor:
             support, query = batch.support, batch.query
-            items, where_support, where_query = self._candidates(
+            items, sampled, where_support, where_query = self._candidates(
                 catalogue, support.items.ids, query.items.ids, generator
             )
             dropped = torch.rand(len(items.ids), generator=generator).to(items.ids.device) < self.id_dropout
             encoded = head.encode(replace(items, ids=torch.where(dropped, -1, items.ids)))
-            gram = encoded.inputs.T @ encoded.inputs / len(items.ids)
-            state = replace(head, gram=gram).posterior(encoded.at(where_support), support)
+            seen = encoded.inputs[sampled]
+            state = replace(head, gram=seen.T @ seen / len(seen)).posterior(
+                encoded.at(where_support), support
+            )
             logits = head.predict(state, encoded)  # [B, N]
-            # Padding points at item 0, so the marks must add up: a plain scatter would let it erase a real
-            # one.
+            # Padding points at item 0: the marks must add up, or it could erase a real one.
             shown = torch.zeros_like(logits).scatter_add(1, where_support, support.mask.float()) > 0
-            chosen = logits.masked_fill(shown, -torch.inf).log_softmax(1).gather(1, where_query)
-            return -masked_mean(chosen.flatten(), (query.mask & chosen.isfinite()).flatten(), 0)
+            asked = logits.gather(1, where_query)
+            rest = logits.masked_fill(shown | ~sampled, -torch.inf).logsumexp(1, keepdim=True)
+            rest = rest + math.log(len(catalogue.ids) / len(seen))
+            total = torch.where(sampled[where_query], rest, torch.logaddexp(rest, asked))
+            counted = query.mask & ~shown.gather(1, where_query)
+            return masked_mean((total - asked).flatten(), counted.flatten(), 0)
 
         head = Episodic(
             sampler=TaskSampler(self.support, self.query, self.batch_size),
@@ -89,20 +95,22 @@ class ImplicitRidge:
 
     def _candidates(
         self, catalogue: Items, support: Tensor, query: Tensor, generator: torch.Generator
-    ) -> tuple[Items, Tensor, Tensor]:
-        """The items of one softmax [N], and where in it the support [B, S] and the query [B, Q] stand."""
-        n = len(catalogue.ids)
+    ) -> tuple[Items, Tensor, Tensor, Tensor]:
+        """The items of one softmax [N]; which of them are a fair sample of the catalogue [N]; and where the
+        support [B, S] and the query [B, Q] stand among them.
+        """
+        n, device = len(catalogue.ids), support.device
         if n <= self.candidates:
-            return catalogue, support.clamp(min=0), query.clamp(min=0)
-        sampled = torch.randint(n, (self.candidates,), generator=generator).to(support.device)
-        used = torch.unique(
-            torch.cat([support.clamp(min=0).flatten(), query.clamp(min=0).flatten(), sampled])
-        )
-        return (
-            catalogue[used],
-            torch.searchsorted(used, support.clamp(min=0)),
-            torch.searchsorted(used, query.clamp(min=0)),
-        )
+            everything = torch.ones(n, dtype=torch.bool, device=device)
+            return catalogue, everything, support.clamp(min=0), query.clamp(min=0)
+        drawn = torch.randperm(n, generator=generator)[: self.candidates].to(device)
+        flat = torch.cat([support.flatten(), query.flatten()]).clamp(min=0)
+        used = torch.unique(torch.cat([flat, drawn]))
+        fair = torch.zeros(n, dtype=torch.bool, device=device)
+        fair[drawn] = True
+        where = torch.searchsorted(used, flat)
+        shown, asked = where[: support.numel()], where[support.numel() :]
+        return catalogue[used], fair[used], shown.view(support.shape), asked.view(query.shape)
 
     def _initial(self, dataset: Dataset, weighted: bool, generator: torch.Generator) -> models.ImplicitRidge:
         items, users = FieldRows(dataset.items.schema), FieldRows(dataset.users.schema)

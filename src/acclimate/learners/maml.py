@@ -50,6 +50,8 @@ class Maml:
 
     def fit(self, dataset: Dataset, *, start: Recommender | None = None, run: Run = Run()) -> FastWeights:
         refuse_start(self.name, start)
+        unit = dataset.unit if dataset.explicit else 1.0
+        dataset = dataset.with_values(dataset.interactions.values / unit)
         generator = run.generator()
         initial = self._initial(dataset, generator)
         catalogue = dataset.catalogue().to(run.device)
@@ -90,12 +92,13 @@ class Maml:
             against = model.predict(users, fast, (vectors[outer], base[outer])).logsumexp(1, keepdim=True)
             return (torch.logaddexp(scores, against) - scores)[mask].mean()
 
-        return Episodic(
+        model = Episodic(
             sampler=TaskSampler(self.support, self.query, self.batch_size),
             epochs=self.epochs,
             outer_lr=self.outer_lr,
             decay={"*bias.*": 0.0, "*.ids": self.id_decay, "*": self.decay},
         ).train(initial, ("network.*",), loss, dataset, run, self.name)
+        return replace(model, unit=unit)
 
     def _contrast(self, dataset: Dataset, generator: torch.Generator) -> Tensor:
         return torch.randint(dataset.n_items, (min(self.contrast, dataset.n_items),), generator=generator)

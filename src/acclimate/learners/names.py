@@ -9,7 +9,6 @@ from acclimate.errors import UnknownNameError
 from acclimate.learners import aliases
 from acclimate.learners.base import Learner
 from acclimate.learners.grids import tuned_floors
-from acclimate.models.base import Scale
 
 NAMES: dict[str, Callable[[], Learner]] = {
     "popularity": aliases.popularity,
@@ -42,16 +41,19 @@ def by_name(name: str) -> Learner:
     return make()
 
 
-def floors(dataset: Dataset) -> tuple[Learner, ...]:
+def floors(dataset: Dataset, *, ranking: bool) -> tuple[Learner, ...]:
     """The classical bars that every table prints, each tuned inside the training data with the same budget.
 
-    With fewer than 50 users who could be held out there is nothing to tune by: the floors keep their
-        defaults.
+    With fewer than 50 users who could be held out there is nothing to tune by: the floors keep
+    their defaults.
+
+    Args:
+        ranking: whether the table is about rankings. On ratings, the bars of such a table rank too: they take
+            every rating as a choice, and the predictors of ratings stand beside them.
     """
-    scale: Scale = "rating" if dataset.explicit else "rank"
-    tuned = tuned_floors(scale)
+    bars = tuned_floors("rank" if ranking or not dataset.explicit else "rating")
     if dataset.explicit:
-        tuned = (aliases.popularity(), *tuned)
+        bars = (*bars, aliases.bias()) if ranking else (aliases.popularity(), *bars)
     if int((dataset.interactions.counts() >= 2).sum()) < 50:
-        return tuple(by_name(floor.name) for floor in tuned)
-    return tuned
+        return tuple(by_name(bar.name) for bar in bars)
+    return bars

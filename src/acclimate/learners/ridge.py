@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,12 +28,13 @@ class Ridge:
         embedding_size: D, width of the item vectors without the constant.
         support: smallest and largest support of a training task. query: most query ratings of one.
         epochs, batch_size, outer_lr: of :class:`~acclimate.learners.episodic.Episodic`.
-        id_decay: weight decay of id embeddings. With little of it every item is memorised and new users gain
-            nothing. decay: of everything learned about fields.
+        id_decay: weight decay of id embeddings and item biases. With little of it every item is memorised
+            and new users gain nothing. decay: of what is learned about fields, the base line apart.
         id_dropout: share of items that lose their id in a training batch, so that a new item is nothing
             special.
         damping: item biases start at the item means, as if every item had this many more average ratings.
-        beta: the query loss is quadratic below this error and linear above (smooth L1).
+        beta: the query loss is quadratic below this error and linear above (smooth L1), in units of
+            :attr:`~acclimate.data.dataset.Dataset.unit`.
     """
 
     embedding_size: int = 32
@@ -54,6 +56,8 @@ class Ridge:
             raise UserInputError(
                 f"{self.name} predicts ratings; {dataset.name!r} has none. Use implicit_ridge."
             )
+        unit = dataset.unit
+        dataset = dataset.with_values(dataset.interactions.values / unit)
         generator = run.generator()
         initial = self._initial(dataset, generator)
         catalogue = dataset.catalogue().to(run.device)
@@ -70,12 +74,14 @@ class Ridge:
             mask = batch.query.mask
             return F.smooth_l1_loss(predicted[mask], batch.query.values[mask], beta=self.beta)
 
-        return Episodic(
-            sampler=TaskSampler(self.support, self.query, self.batch_size),
+        sampler = TaskSampler(self.support, self.query, self.batch_size)
+        head = Episodic(
+            sampler=sampler,
             epochs=self.epochs,
             outer_lr=self.outer_lr,
             decay={"*.ids": self.id_decay, "bias.fields": 0.0, "log_*": 0.0, "*": self.decay},
         ).train(initial, ("*.ids", "*.fields", "log_*"), loss, dataset, run, self.name)
+        return _in_units(_calibrated(head, sampler, dataset, generator), unit)
 
     def _initial(self, dataset: Dataset, generator: torch.Generator) -> RidgeHead:
         items, users = FieldRows(dataset.items.schema), FieldRows(dataset.users.schema)
@@ -92,3 +98,34 @@ class Ridge:
             log_precision=torch.full((width + 1,), 1.5),
             log_noise=torch.zeros(1),
         )
+
+
+def _calibrated(
+    head: RidgeHead, sampler: TaskSampler, dataset: Dataset, generator: torch.Generator, batches: int = 16
+) -> RidgeHead:
+    """Scales prior and noise so that squared query errors match what the posterior expects of them.
+
+    The query loss sees only the posterior mean, which depends on the ratio of the two: their common scale is
+    left open by training and would make the deviation meaningless. The mean stays the same.
+    """
+    total, n = 0.0, 0
+    for batch, _ in zip(sampler.epoch(dataset, generator), range(batches), strict=False):
+        state, mask = head.adapt(batch.support), batch.query.mask
+        error = head.score(state, batch.query.items) - batch.query.values
+        expected = head.deviation(state, batch.query.items).square() + torch.exp(-head.log_noise)
+        total += float((error.square() / expected)[mask].sum())
+        n += int(mask.sum())
+    shift = math.log(max(total / n, 1e-6))
+    return replace(head, log_precision=head.log_precision - shift, log_noise=head.log_noise - shift)
+
+
+def _in_units(head: RidgeHead, unit: float) -> RidgeHead:
+    """The head for ratings ``unit`` times as large as those it was trained on."""
+    shift = 2 * math.log(unit)
+    return replace(
+        head,
+        bias=replace(head.bias, ids=head.bias.ids * unit, fields=head.bias.fields * unit),
+        prior=replace(head.prior, ids=head.prior.ids * unit, fields=head.prior.fields * unit),
+        log_precision=head.log_precision - shift,
+        log_noise=head.log_noise - shift,
+    )

@@ -28,12 +28,14 @@ class FastWeights:
     Attributes:
         network: the slow weights. inner: how they adapt. scale: what a score means.
         contrast: [M] items that choices are contrasted with; empty for ratings.
+        unit: the network speaks of values divided by this.
     """
 
     network: Network
     inner: InnerLoop
     scale: Scale
     contrast: Items
+    unit: float = 1.0
 
     def support_loss(
         self,
@@ -68,6 +70,8 @@ class FastWeights:
         nobody = support.mask.new_zeros(support.n_users, dtype=torch.int64)
         users = self.network.users(nobody, support.user)
         slow = self.network.layers
+        if len(users) == 0:
+            return users, {name: w.new_zeros(0, *w.shape) for name, w in self.inner.chosen(slow).items()}
 
         def one(user: Tensor, vectors: Tensor, base: Tensor, values: Tensor, mask: Tensor) -> Weights:
             def loss(weights: Weights) -> Tensor:
@@ -75,7 +79,7 @@ class FastWeights:
 
             return self.inner(loss, slow)
 
-        values = torch.where(support.mask, support.values, 0.0)
+        values = torch.where(support.mask, support.values, 0.0) / self.unit
         vectors = torch.where(support.mask[..., None], encoded[0], 0.0)
         base = torch.where(support.mask, encoded[1], 0.0)
         return users, torch.func.vmap(one)(users, vectors, base, values, support.mask)
@@ -108,4 +112,4 @@ class FastWeights:
     @torch.no_grad()
     def score(self, state: State, items: Items) -> Tensor:
         fast = {name: value for name, value in state.items() if name != "user"}
-        return self.predict(state["user"], fast, self.network.encode(items))
+        return self.predict(state["user"], fast, self.network.encode(items)) * self.unit

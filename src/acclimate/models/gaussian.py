@@ -21,6 +21,9 @@ from torch import Tensor
 from acclimate.data import Feedback, Items
 from acclimate.tensors import State
 
+_CHUNK = 2048
+"""Items whose deviation is solved for at once; a whole large catalogue would fill the memory."""
+
 
 class Encoded(NamedTuple):
     """Items as a Gaussian head sees them.
@@ -104,9 +107,12 @@ class GaussianHead(ABC):
     def deviation(self, state: State, items: Items) -> Tensor:
         outputs = self.encode(items).outputs
         factor = torch.linalg.cholesky(state["precision"])
-        columns = outputs.expand(len(factor), *outputs.shape[-2:]).transpose(1, 2)  # [B, D, N]
-        whitened: Tensor = torch.linalg.solve_triangular(factor, columns, upper=False)
-        return whitened.square().sum(1).sqrt()
+        parts = []
+        for part in torch.split(outputs, _CHUNK, dim=-2):
+            columns = part.expand(len(factor), *part.shape[-2:]).transpose(1, 2)  # [B, D, N]
+            whitened: Tensor = torch.linalg.solve_triangular(factor, columns, upper=False)
+            parts.append(whitened.square().sum(1).sqrt())
+        return torch.cat(parts, 1)
 
     @torch.no_grad()
     def contributions(self, support: Feedback, items: Items) -> Tensor:

@@ -30,7 +30,8 @@ class ImplicitRidge(GaussianHead):
         prior: user fields to the prior mean, D wide.
         gram: [D, D], G over the catalogue it was trained on.
         log_precision: [D]. log_gram: [1], log a. log_confidence: [1], log c.
-        weighted: whether v_s is the value of the event, a strength; if not, every event counts once.
+        weighted: whether v_s follows the value of the event, a strength: itself up to 1, 1 + its logarithm
+            above, so that a thousand plays do not drown everything else; if not, every event counts once.
 
     Source: Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008, eqs.
     3-4, for the weighting; the separate output vectors and the end-to-end training are ours.
@@ -63,4 +64,7 @@ class ImplicitRidge(GaussianHead):
     def evidence(self, encoded: Encoded, support: Feedback) -> tuple[Tensor, Tensor]:
         confidence = self.log_confidence.exp().expand(support.values.shape)
         ones = torch.ones_like(support.values)
-        return ones, confidence * support.values.clamp(min=0) if self.weighted else confidence
+        if not self.weighted:
+            return ones, confidence
+        strength = support.values.clamp(min=0)
+        return ones, confidence * torch.where(strength > 1, 1 + strength.clamp(min=1).log(), strength)

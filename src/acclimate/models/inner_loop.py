@@ -34,6 +34,13 @@ class InnerLoop:
     first_order: bool = False
     adaptive: tuple[str, ...] = ("*",)
 
+    def __post_init__(self) -> None:
+        if self.steps < 1 or not self.inner_lr > 0:
+            raise UserInputError(
+                f"An inner loop takes at least one step of a positive size; found steps={self.steps} and "
+                f"inner_lr={self.inner_lr}."
+            )
+
     def chosen(self, slow: Weights) -> Weights:
         """The weights that adapt.
 

@@ -36,7 +36,7 @@ class Network:
         hidden: tuple[int, ...],
         generator: torch.Generator,
     ) -> Network:
-        """Layers with Kaiming initialisation; the last starts small, so training starts near the base line."""
+        """Layers with Kaiming initialisation; the last starts small, near the base line."""
         widths = (items.fields.shape[1] + users.fields.shape[1], *hidden, 1)
         layers = {}
         for k, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
