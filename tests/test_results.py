@@ -13,7 +13,7 @@ README = (ROOT / "README.md").read_text()
 def table(heading: str) -> dict[str, list[str]]:
     """Row name -> cells of the README's table below a heading."""
     below = README.split(f"### {heading}", 1)[1]
-    lines = [line for line in below.split("\n\n")[1].splitlines() if line.startswith("|")]
+    lines = next(part for part in below.split("\n\n") if part.startswith("|")).splitlines()
     rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in lines[2:]]
     return {row[0]: row[1:] for row in rows}
 
