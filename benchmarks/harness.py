@@ -113,6 +113,11 @@ def machine(device: str) -> dict[str, object]:
 
 
 def _commit() -> str:
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    """The commit measured, marked if anything but results has changed since."""
+    git = ["git", "-C", str(Path(__file__).parent.parent)]
+
+    def ask(*words: str) -> str:
+        return subprocess.run([*git, *words], capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = ask("status", "--porcelain", "--", ".", ":!benchmarks/results")
+    return (ask("rev-parse", "--short=12", "HEAD") or "unknown") + ("-dirty" if changed else "")
