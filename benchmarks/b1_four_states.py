@@ -24,11 +24,9 @@ from acclimate.evaluation import QueryOnly, applies, evaluate
 from acclimate.evaluation.metrics import metric
 from acclimate.evaluation.statistics import summarise
 from acclimate.learners import Learner, Run
-from acclimate.learners.grids import tuned_floors
 from acclimate.learners.names import by_name
-from acclimate.learners.tuned import Tuned
 from acclimate.models import Recommender
-from harness import Result, Row, data_folder, hashes, machine, options
+from harness import Result, Row, data_folder, hashes, machine, options, tuned_floor
 from ml1m import FILES, read
 
 STATES = ("UC", "IC", "UIC")
@@ -64,12 +62,9 @@ def main() -> None:
 
 
 def choose(row: str, warm: Dataset, quick: bool) -> Learner:
-    """The learner of a row; a floor's settings are the best of its grid on training users held out."""
+    """The learner of a row: a tuned floor, or ours with its defaults."""
     if row in FLOORS and row != "popularity":
-        floor = next(f for f in tuned_floors("rating") if f.name == row)
-        if isinstance(floor, Tuned):
-            return floor.candidates[0] if quick else floor.search(warm, Run(progress=False))[0].learner
-        return floor
+        return tuned_floor(row, "rating", warm, quick)
     return ac.ridge(epochs=2) if quick and row == "ridge" else by_name(row)
 
 

@@ -22,11 +22,9 @@ from acclimate.data import Dataset, Tasks, user_tasks
 from acclimate.evaluation import evaluate
 from acclimate.evaluation.statistics import summarise
 from acclimate.learners import Learner, Run
-from acclimate.learners.grids import tuned_floors
 from acclimate.learners.names import by_name
-from acclimate.learners.tuned import Tuned
 from acclimate.models import Recommender
-from harness import Result, Row, data_folder, hashes, machine, options
+from harness import Result, Row, data_folder, hashes, machine, options, tuned_floor
 from ml1m import FILES, read
 
 CURVE = (0, 1, 3, 5, 10, 20)
@@ -66,13 +64,10 @@ def draw(test: Dataset, seed: int) -> Tasks:
 
 
 def choose(row: str, train: Dataset, quick: bool) -> Learner:
-    """The learner of a row; a floor's settings are the best of its grid on training users held out."""
-    if row in OURS:
-        return ac.implicit_ridge(epochs=2) if quick else by_name(row)
-    floor = next(f for f in tuned_floors("rank") if f.name == row)
-    if isinstance(floor, Tuned):
-        return floor.candidates[0] if quick else floor.search(train, Run(progress=False))[0].learner
-    return floor
+    """The learner of a row: a tuned floor, or ours with its defaults."""
+    if row in FLOORS:
+        return tuned_floor(row, "rank", train, quick)
+    return ac.implicit_ridge(epochs=2) if quick else by_name(row)
 
 
 def measure(row: str, learner: Learner, train: Dataset, draws: dict[int, Tasks], device: str) -> list[Row]:

@@ -15,6 +15,11 @@ from pathlib import Path
 
 import torch
 
+from acclimate.data import Dataset
+from acclimate.learners import Learner, Run
+from acclimate.learners.grids import tuned_floors
+from acclimate.learners.tuned import Tuned
+from acclimate.models import Scale
 from acclimate.persist import publish
 
 RESULTS = Path(__file__).parent / "results"
@@ -92,6 +97,14 @@ def data_folder(name: str) -> Path:
 def hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """SHA-256 of the named files."""
     return {f"{folder.name}/{n}": hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names}
+
+
+def tuned_floor(row: str, scale: Scale, train: Dataset, quick: bool) -> Learner:
+    """A floor with the best settings of its grid on training users held out; with --quick, the first ones."""
+    floor = next(floor for floor in tuned_floors(scale) if floor.name == row)
+    if not isinstance(floor, Tuned):
+        return floor
+    return floor.candidates[0] if quick else floor.search(train, Run(progress=False))[0].learner
 
 
 def machine(device: str) -> dict[str, object]:

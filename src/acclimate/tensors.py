@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 import torch
@@ -75,21 +75,6 @@ def shuffled_within(offsets: Tensor, generator: torch.Generator) -> Tensor:
 def take(state: State, rows: Tensor) -> State:
     """The State of the users at ``rows``."""
     return {name: value[rows] for name, value in state.items()}
-
-
-def cat(states: Sequence[State]) -> State:
-    """One State for the users of several, in order; the states hold the same names and widths."""
-    return {name: torch.cat([state[name] for state in states]) for name in states[0]}
-
-
-def to(state: State, device: torch.device | str) -> State:
-    """The State on another device."""
-    return {name: value.to(device) for name, value in state.items()}
-
-
-def nbytes(state: State) -> int:
-    """Bytes held by the tensors of a State."""
-    return sum(value.nbytes for value in state.values())
 
 
 def map_tensors(value: T, change: Callable[[Tensor], Tensor]) -> T:

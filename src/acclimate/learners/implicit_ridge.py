@@ -25,8 +25,8 @@ class ImplicitRidge:
     Item vectors start at the leading singular vectors of the normalised table of choices, which spares many
     epochs. A task shows a few random choices of a user and asks for the others; the loss is the
     cross-entropy of each asked item against the whole catalogue without the shown items. In a catalogue of
-    more than ``candidates`` items, each step contrasts against the batch's items and a fresh uniform sample
-    that fills up to that number.
+    more than ``candidates`` items, each step contrasts with a fresh uniform sample of that size, weighted
+    up to the whole.
 
     Attributes:
         embedding_size: D.
