@@ -30,7 +30,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
 
-demo: $(STAMPS)/plot
+demo: $(STAMPS)/demo
 	$(BIN)/acclimate demo $(ARGS)
 
 test: $(STAMPS)/dev

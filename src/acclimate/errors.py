@@ -6,6 +6,9 @@ AcclimateError
 │   ├── ModelFileError        a model file that is torn, damaged or not one of ours
 │   └── UnknownNameError      an unknown recommender, data set or protocol; carries suggestions
 ├── DownloadError             a data set could not be fetched from any of its sources
+├── StoreError                the event store cannot be read or written now; nothing of the call was written
+│   ├── ConflictError         an event id that was used for another event
+│   └── OverloadedError       more is waiting to be written than can be; try again later
 └── NotConvergedError         training diverged; carries the step and the last finite loss
 """
 
@@ -43,6 +46,18 @@ class UnknownNameError(UserInputError):
 
 class DownloadError(AcclimateError):
     """None of a data set's sources could be reached, or what came back was not what was expected."""
+
+
+class StoreError(AcclimateError):
+    """The event store cannot be read or written now. Nothing of the call was written."""
+
+
+class ConflictError(StoreError):
+    """An event id was used before, for another event."""
+
+
+class OverloadedError(StoreError):
+    """More is waiting to be written than the store takes; the caller is to try again later."""
 
 
 class NotConvergedError(AcclimateError):

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from torch import Tensor
 from acclimate import persist
 from acclimate.data import Feedback, Items, World, sample_tasks, synthetic_world
 from acclimate.models import CLASSES
-from acclimate.models.base import Attributable, Incremental, Recommender, Retrieval, Uncertain
+from acclimate.models.base import Attributable, Incremental, Recommender, Retrieval, Tabular, Uncertain
 from acclimate.tensors import take
 
 
@@ -329,6 +330,26 @@ class RecommenderLaws:
         assert parts.shape == (feedback.n_users, len(items.ids), feedback.mask.shape[1])
         assert (parts.masked_select(~feedback.mask[:, None, :]) == 0).all()
         assert_close(nothing + parts.sum(-1), recommender.score(recommender.adapt(feedback), items))
+
+    def test_the_closed_form_is_the_user_vector(
+        self, recommender: Recommender, feedback: Feedback, world: World
+    ) -> None:
+        if not (isinstance(recommender, Tabular) and isinstance(recommender, Retrieval)):
+            pytest.skip("not Tabular")
+        catalogue = world.dataset.catalogue()
+        table = recommender.tabulate(catalogue)
+        assert np.array_equal(table.vectors, recommender.item_vectors(catalogue).numpy())
+        state, prior = recommender.adapt(feedback), recommender.prior_mean(feedback)
+        vectors = recommender.user_vectors(state)
+        for b, real in enumerate(feedback.mask):
+            rows, values = feedback.items.ids[b][real].numpy(), feedback.values[b][real].numpy()
+            vector = table.vector(rows, values, prior[b].detach().numpy())
+            assert vector.dtype == np.float32
+            assert_close(torch.from_numpy(vector), vectors[b])
+            if isinstance(recommender, Uncertain):
+                alone = {name: value[b : b + 1] for name, value in state.items()}
+                deviation = table.deviation(rows, values, catalogue.ids.numpy())
+                assert_close(torch.from_numpy(deviation), recommender.deviation(alone, catalogue)[0], 1e-3)
 
 
 def _correlation(scores: Tensor, truth: Tensor, known: Tensor) -> float:

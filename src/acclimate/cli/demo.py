@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -87,6 +88,10 @@ def demo(
     # Commands are to be copied: not one line of them may be broken.
     screen.show(Rule("What next", style="dim"), Text(_next(folder, data, story), no_wrap=True))
     screen.say(f"Done in {seconds:.0f} s; models and plots are in {folder}{'/' if folder.name else ''}.")
+    screen.show(
+        Rule("See it in a browser", style="dim"),
+        Text(f"{_program()} serve {quote(str(folder / 'choices.acc'))}", style="bold", no_wrap=True),
+    )
 
 
 def newcomer(model: Model, split: Split, ratings: Dataset) -> dict[str, Any]:
@@ -288,13 +293,24 @@ def _short(value: Any) -> str:
 def _next(folder: Path, data: str, story: dict[str, Any]) -> str:
     first = brief(story["steps"][1]["event"]["title"])
     last = brief(story["steps"][-1]["list"][0]["title"])
+    us = _program()
     return "\n".join(
         (
-            f"acclimate recommend {folder}/choices.acc -e {quote(first)}",
-            f"acclimate recommend {folder}/ratings.acc -e {quote(first + '=5')} -e {quote(last + '=2')}",
-            f"acclimate explain {folder}/ratings.acc -e {quote(first + '=5')} -i {quote(last)}",
-            f"acclimate compare {data} --learners ridge,maml,als --shots 0,1,5",
-            "acclimate doctor YOUR.csv",
-            "acclimate fit YOUR.csv --out model.acc",
+            f"{us} recommend {folder}/choices.acc -e {quote(first)}",
+            f"{us} recommend {folder}/ratings.acc -e {quote(first + '=5')} -e {quote(last + '=2')}",
+            f"{us} explain {folder}/ratings.acc -e {quote(first + '=5')} -i {quote(last)}",
+            f"{us} compare {data} --learners ridge,maml,als --shots 0,1,5",
+            f"{us} doctor YOUR.csv",
+            f"{us} fit YOUR.csv --out model.acc",
         )
     )
+
+
+def _program() -> str:
+    """What to type for this program: its name if the shell would find this very one, else its path."""
+    here = Path(sys.argv[0])
+    found = shutil.which("acclimate")
+    if here.name != "acclimate" or (found is not None and Path(found).resolve() == here.resolve()):
+        return "acclimate"
+    near = here.absolute()
+    return quote(str(near.relative_to(Path.cwd()) if near.is_relative_to(Path.cwd()) else near))

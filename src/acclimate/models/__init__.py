@@ -3,9 +3,18 @@
 from acclimate.data import FeatureTable, Field, Items
 from acclimate.encoders import FieldRows, RowEncoder
 from acclimate.models.als import ALS
-from acclimate.models.base import Attributable, Incremental, Recommender, Retrieval, Scale, Uncertain
+from acclimate.models.base import (
+    Attributable,
+    Incremental,
+    Recommender,
+    Retrieval,
+    Scale,
+    Tabular,
+    Uncertain,
+)
 from acclimate.models.bias import Bias
 from acclimate.models.blend import Blend
+from acclimate.models.closed_form import ClosedForm
 from acclimate.models.content import ContentProfile, ContentRidge
 from acclimate.models.ease import EASE
 from acclimate.models.fallback import Fallback
@@ -63,6 +72,7 @@ __all__ = [
     "Attributable",
     "Bias",
     "Blend",
+    "ClosedForm",
     "ContentProfile",
     "ContentRidge",
     "Crowd",
@@ -82,6 +92,7 @@ __all__ = [
     "Retrieval",
     "RidgeHead",
     "Scale",
+    "Tabular",
     "Uncertain",
     "UserKNN",
     "UserKNNRating",

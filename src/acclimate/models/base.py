@@ -7,6 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 from torch import Tensor
 
 from acclimate.data import Feedback, Items
+from acclimate.models.closed_form import ClosedForm
 from acclimate.tensors import State
 
 Scale = Literal["rating", "rank"]
@@ -89,4 +90,21 @@ class Attributable(Protocol):
 
     def contributions(self, support: Feedback, items: Items) -> Tensor:
         """[B, N, S], what each support event adds to each item's score; 0 where the support is masked."""
+        ...
+
+
+@runtime_checkable
+class Tabular(Protocol):
+    """Has a closed form over a fixed list of items, for one person at a time and without tensors.
+
+    Law: ``tabulate(items).vector(rows, values, prior_mean(s)) == user_vectors(adapt(s))``, where ``s`` shows
+    ``values`` of the items at ``rows``.
+    """
+
+    def tabulate(self, items: Items) -> ClosedForm:
+        """Tables of the items ``ids`` [N]."""
+        ...
+
+    def prior_mean(self, support: Feedback) -> Tensor:
+        """[B, D], what is expected of the users by their fields alone."""
         ...

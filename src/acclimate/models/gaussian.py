@@ -15,14 +15,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from acclimate.data import Feedback, Items
+from acclimate.models.closed_form import ClosedForm, Evidence
 from acclimate.tensors import State
 
 _CHUNK = 2048
 """Items whose deviation is solved for at once; a whole large catalogue would fill the memory."""
+
+_TABLE_CHUNK = 65536
+"""Items encoded at once for a table."""
 
 
 class Encoded(NamedTuple):
@@ -46,8 +51,8 @@ class Encoded(NamedTuple):
 class GaussianHead(ABC):
     """Everything that follows from an exact Gaussian posterior, given how items and users are encoded.
 
-    Gives the two verbs and the capabilities ``Retrieval``, ``Incremental``, ``Uncertain`` and
-    ``Attributable``. A State holds ``precision`` A [B, D, D], ``shift`` (the sum in the formula) [B, D],
+    Gives the two verbs and the capabilities ``Retrieval``, ``Incremental``, ``Uncertain``, ``Attributable``
+    and ``Tabular``. A State holds ``precision`` A [B, D, D], ``shift`` (the sum in the formula) [B, D],
     ``mean`` m [B, D] and ``weights`` w [B, D].
     """
 
@@ -66,6 +71,10 @@ class GaussianHead(ABC):
     @abstractmethod
     def evidence(self, encoded: Encoded, support: Feedback) -> tuple[Tensor, Tensor]:
         """Targets y and noise precisions t of the support, [B, S] each."""
+
+    @abstractmethod
+    def evidence_rule(self) -> Evidence:
+        """The same for one person, from base scores and values, without tensors."""
 
     def posterior(self, encoded: Encoded, support: Feedback) -> State:
         """State of the users whose support items are ``encoded`` [B, S], differentiable."""
@@ -121,6 +130,25 @@ class GaussianHead(ABC):
         events = self._weighted_errors(state, encoded, support)[0].transpose(1, 2)  # [B, D, S]
         solved = torch.cholesky_solve(events, torch.linalg.cholesky(state["precision"]))
         return self.encode(items).outputs @ solved
+
+    @torch.no_grad()
+    def tabulate(self, items: Items) -> ClosedForm:
+        parts = [self.encode(items[rows]) for rows in torch.arange(len(items.ids)).split(_TABLE_CHUNK)]
+        parts = parts or [self.encode(items)]
+        vectors = np.concatenate([torch.cat([p.outputs, p.base[..., None]], -1).numpy() for p in parts])
+        shared = all(p.inputs is p.outputs for p in parts)
+        nobody = Feedback(
+            items[torch.zeros(1, 0, dtype=torch.int64)],
+            torch.zeros(1, 0),
+            torch.zeros(1, 0, dtype=torch.bool),
+        )
+        return ClosedForm.create(
+            inputs=vectors[:, :-1] if shared else np.concatenate([p.inputs.numpy() for p in parts]),
+            vectors=vectors,
+            precision=self.prior_precision().double().numpy(),
+            prior=self.prior_mean(nobody)[0].double().numpy(),
+            evidence=self.evidence_rule(),
+        )
 
     def _weighted_errors(
         self, state: State, encoded: Encoded, support: Feedback

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from acclimate.data import Feedback, Items
 from acclimate.encoders import RowEncoder
 from acclimate.models.base import Scale
+from acclimate.models.closed_form import Evidence
 from acclimate.models.gaussian import Encoded, GaussianHead
 
 
@@ -68,3 +71,19 @@ class ImplicitRidge(GaussianHead):
             return ones, confidence
         strength = support.values.clamp(min=0)
         return ones, confidence * torch.where(strength > 1, 1 + strength.clamp(min=1).log(), strength)
+
+    def evidence_rule(self) -> Evidence:
+        confidence = float(self.log_confidence.double().exp())
+
+        def every_event_once(
+            base: NDArray[np.float64], values: NDArray[np.float64]
+        ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            return np.ones(len(values)), np.full(len(values), confidence)
+
+        def by_strength(
+            base: NDArray[np.float64], values: NDArray[np.float64]
+        ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            above = 1 + np.log(np.maximum(values, 1))
+            return np.ones(len(values)), confidence * np.where(values > 1, above, np.maximum(values, 0))
+
+        return by_strength if self.weighted else every_event_once

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from acclimate.data import Feedback, Items
 from acclimate.encoders import RowEncoder
 from acclimate.models.base import Scale
+from acclimate.models.closed_form import Evidence
 from acclimate.models.gaussian import Encoded, GaussianHead
 
 
@@ -51,3 +54,13 @@ class RidgeHead(GaussianHead):
 
     def evidence(self, encoded: Encoded, support: Feedback) -> tuple[Tensor, Tensor]:
         return support.values - encoded.base, self.log_noise.exp().expand(support.values.shape)
+
+    def evidence_rule(self) -> Evidence:
+        noise = float(self.log_noise.double().exp())
+
+        def rule(
+            base: NDArray[np.float64], values: NDArray[np.float64]
+        ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            return values - base, np.full(len(values), noise)
+
+        return rule

@@ -1,0 +1,1 @@
+"""The service: observe, recommend, rank, similar, explain, onboarding, erase, export."""

@@ -1,0 +1,1 @@
+"""Stores: where events are kept, and what is acknowledged is on disk."""
