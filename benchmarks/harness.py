@@ -32,7 +32,9 @@ class Row:
     Attributes:
         kind: ``ours``, ``floor`` or ``quoted`` (somebody else's figure, with ``source``).
         shots: support events shown, or None for all of a task's.
-        low, high: 95 % bootstrap interval over users. n: users.
+        low, high: 95 % bootstrap interval over users or requests, or the least and most of repetitions.
+        n: users or requests.
+        target: what is to be reached, where that was set beforehand.
     """
 
     row: str
@@ -46,11 +48,17 @@ class Row:
     n: int | None = None
     fit_seconds: float | None = None  # CPU seconds of one thread, the fastest of the seeds
     source: str | None = None
+    target: float | None = None
 
 
 @dataclass
 class Result:
-    """Everything a run found, and what it needs to be believed."""
+    """Everything a run found, and what it needs to be believed.
+
+    Attributes:
+        data: SHA-256 of each file read; empty where data were made, as ``settings["data"]`` then says.
+        split: hash of the tasks; empty likewise.
+    """
 
     benchmark: str
     data: dict[str, str]

@@ -53,7 +53,7 @@ def test_a_result_says_where_it_comes_from(path):
     result = json.loads(path.read_text())
     assert re.fullmatch(r"[0-9a-f]{12}", result["commit"]), "measured on a tree with uncommitted changes"
     assert result["seeds"]
-    assert result["split"]
+    assert (result["data"] and result["split"]) or result["settings"]["data"]
     assert result["machine"]["cpu"]
     assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in result["data"].values())
     assert (ROOT / "benchmarks" / f"{result['benchmark']}.py").is_file()

@@ -9,6 +9,7 @@ AcclimateError
 ├── StoreError                the event store cannot be read or written now; nothing of the call was written
 │   ├── ConflictError         an event id that was used for another event
 │   └── OverloadedError       more is waiting to be written than can be; try again later
+├── ServerError               a server cannot be reached, or its answer is a fault of its own
 └── NotConvergedError         training diverged; carries the step and the last finite loss
 """
 
@@ -58,6 +59,10 @@ class ConflictError(StoreError):
 
 class OverloadedError(StoreError):
     """More is waiting to be written than the store takes; the caller is to try again later."""
+
+
+class ServerError(AcclimateError):
+    """A server cannot be reached, or it answered with a fault of its own."""
 
 
 class NotConvergedError(AcclimateError):

@@ -136,6 +136,11 @@ def write(path: Path, manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]
     return digest
 
 
+def digest(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 that :func:`write` would return."""
+    return _digest({"format": FORMAT, **manifest}, tensors)
+
+
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Reads and verifies a model file.
 

@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from acclimate.cli import answer, data, demo, judge, train
+from acclimate.cli import answer, data, demo, judge, serve, train
 from acclimate.cli.output import Commands, complain
 
 app = typer.Typer(
@@ -54,6 +54,8 @@ app.command("evaluate")(judge.evaluate)
 app.command("compare")(judge.compare)
 app.command("recommend")(answer.recommend)
 app.command("explain")(answer.explain)
+app.command("serve")(serve.serve)
+app.add_typer(serve.app, name="keys")
 
 
 def main() -> NoReturn:

@@ -41,6 +41,19 @@ OURS: dict[str, type] = {c.__name__: c for c in (_Data, Interactions, Provenance
 
 def save(path: Path, recommender: Recommender, data: Dataset, provenance: Provenance) -> str:
     """Writes the file; see :meth:`acclimate.model.Model.save`."""
+    tree, tensors = _packed(recommender, data, provenance)
+    return persist.write(path, {"kind": "model", "model": tree}, tensors)
+
+
+def digest(recommender: Recommender, data: Dataset, provenance: Provenance) -> str:
+    """The SHA-256 that :func:`save` would return."""
+    tree, tensors = _packed(recommender, data, provenance)
+    return persist.digest({"kind": "model", "model": tree}, tensors)
+
+
+def _packed(
+    recommender: Recommender, data: Dataset, provenance: Provenance
+) -> tuple[Any, dict[str, torch.Tensor]]:
     flat = _Data(
         interactions=data.interactions,
         users=replace(data.users, texts={}),
@@ -53,13 +66,11 @@ def save(path: Path, recommender: Recommender, data: Dataset, provenance: Proven
         value_range=data.value_range,
         name=data.name,
     )
-    whole = {"recommender": recommender, "data": flat, "provenance": provenance}
-    tree, tensors = persist.pack(whole)
-    return persist.write(path, {"kind": "model", "model": tree}, tensors)
+    return persist.pack({"recommender": recommender, "data": flat, "provenance": provenance})
 
 
-def load(path: Path, classes: Iterable[type] = ()) -> tuple[Recommender, Dataset, Provenance]:
-    """Reads and checks the file.
+def load(path: Path, classes: Iterable[type] = ()) -> tuple[Recommender, Dataset, Provenance, str]:
+    """Reads and checks the file; the last of the answer is its SHA-256.
 
     Args:
         classes: of recommenders beyond acclimate's own that the file may hold.
@@ -94,7 +105,7 @@ def load(path: Path, classes: Iterable[type] = ()) -> tuple[Recommender, Dataset
         raise ModelFileError(
             f"{path} was written by another version, or by another program: {error}. Fit the model again."
         ) from None
-    return recommender, data, provenance
+    return recommender, data, provenance, str(manifest["sha256"])
 
 
 def _dataset(flat: _Data) -> Dataset:

@@ -63,11 +63,13 @@ class Model:
         recommender: what adapts and scores.
         data: vocabularies, catalogue and histories; without users if they were not kept.
         provenance: where all this came from.
+        read_as: SHA-256 of the file that it was read from; None if it was not.
     """
 
     recommender: Recommender
     data: Dataset
     provenance: Provenance
+    read_as: str | None = None
 
     def __repr__(self) -> str:
         came, kept = (
@@ -88,6 +90,11 @@ class Model:
         So it is for what only orders items: it learned that somebody chose, not how they rated.
         """
         return self.recommender.scale == "rank" and self.data.explicit
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 that names this model: what :meth:`save` returns."""
+        return self.read_as or file.digest(self.recommender, self.data, self.provenance)
 
     @cached_property
     def names(self) -> Names:

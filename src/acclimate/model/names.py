@@ -13,7 +13,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from acclimate.data import Dataset, Vocabulary
+from acclimate.data import Dataset, Field, Vocabulary
 from acclimate.errors import UserInputError
 
 TITLES = ("title", "name", "productname", "producttitle", "itemname", "itemtitle", "movietitle", "songtitle")
@@ -39,16 +39,14 @@ class Names:
 
     @classmethod
     def of(cls, data: Dataset) -> Names:
-        fields = {re.sub(r"[^a-z]", "", f.name.split(":")[0].lower()): f for f in data.items.schema}
-        for name in TITLES:
-            found = fields.get(name)
-            if found is not None and found.kind == "text":
-                text = pl.Series(data.items.texts[found.name], dtype=pl.String)
-                return cls(data.item_ids, text.set(text == "", None))
-            if found is not None and found.kind == "categorical":
-                labels = pl.Series([None, *found.values], dtype=pl.String)
-                return cls(data.item_ids, labels.gather(data.items.columns[found.name].numpy()))
-        return cls(data.item_ids, None)
+        found = title_field(data.items.schema)
+        if found is None:
+            return cls(data.item_ids, None)
+        if found.kind == "text":
+            text = pl.Series(data.items.texts[found.name], dtype=pl.String)
+            return cls(data.item_ids, text.set(text == "", None))
+        labels = pl.Series([None, *found.values], dtype=pl.String)
+        return cls(data.item_ids, labels.gather(data.items.columns[found.name].numpy()))
 
     def rows(self, given: Sequence[Any]) -> Tensor:
         """Rows [len(given)] int64 of items given by id or title; -1 for what is neither.
@@ -66,7 +64,7 @@ class Names:
         if self.titles is not None:
             for i in (rows < 0).nonzero().flatten().tolist():
                 if isinstance(given[i], str):
-                    rows[i] = self._by_title(given[i])
+                    rows[i] = self.by_title(given[i])
         return rows
 
     def known_rows(self, given: Sequence[Any]) -> Tensor:
@@ -88,7 +86,7 @@ class Names:
         rows = self.ids.encode(pl.Series(parsed, dtype=self.ids.ids.dtype))
         missing = (rows < 0).nonzero().flatten().tolist()
         if missing and self.titles is not None:
-            rows[missing] = torch.tensor([self._by_title(texts[i]) for i in missing])
+            rows[missing] = torch.tensor([self.by_title(texts[i]) for i in missing])
         lost = [texts[i] for i in missing if rows[i] < 0]
         if lost:
             raise UserInputError(self.unknown(lost))
@@ -121,8 +119,12 @@ class Names:
     def _example(self) -> str:
         return ", ".join(repr(one) for one in self.ids.ids[:3])
 
-    def _by_title(self, text: str) -> int:
-        assert self.titles is not None
+    def by_title(self, text: str) -> int:
+        """The row of the item with this title; -1 if there is none.
+
+        Raises:
+            UserInputError: several items share it.
+        """
         for key, index in ((text, self._exact), (simplified(text), self._simplified)):
             found = index.get(key, [])
             if len(found) > 1:
@@ -169,6 +171,13 @@ class Names:
             if title is not None:
                 out.setdefault(key(title), []).append(row)
         return out
+
+
+def title_field(schema: Iterable[Field]) -> Field | None:
+    """The field that holds what items are called, if one does."""
+    fields = {re.sub(r"[^a-z]", "", field.name.split(":")[0].lower()): field for field in schema}
+    known = (fields[name] for name in TITLES if name in fields)
+    return next((field for field in known if field.kind in ("text", "categorical")), None)
 
 
 def simplified(title: str) -> str:

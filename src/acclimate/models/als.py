@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from acclimate.data import Dataset, Feedback, Items
 from acclimate.models.base import Scale
 from acclimate.models.checks import need_not_negative, need_positive, need_ratings
+from acclimate.models.closed_form import Evidence
 from acclimate.models.gaussian import Encoded, GaussianHead
 from acclimate.models.half_step import Side, half_step
 from acclimate.models.rows import gather_rows
@@ -130,6 +133,14 @@ class ALS(GaussianHead):
 
     def evidence(self, encoded: Encoded, support: Feedback) -> tuple[Tensor, Tensor]:
         return support.values - encoded.base, torch.full_like(support.values, 1 / self.noise)
+
+    def evidence_rule(self) -> Evidence:
+        def rule(
+            base: NDArray[np.float64], values: NDArray[np.float64]
+        ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            return values - base, np.full(len(values), 1 / self.noise)
+
+        return rule
 
 
 def _designed(rows: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Evidence = Callable[
     [NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]
 ]
-"""From the base scores [S] and the values [S] of some events to their targets y and noise precisions t [S]."""
+"""From base scores [S] and values [S] of some events to their targets y [S] and noise precisions t [S]."""
 
 _CHUNK = 2048
 """Items whose deviation is solved for at once."""
@@ -32,8 +32,8 @@ class ClosedForm:
         w = m + P^-1 X^T (I + X P^-1 X^T)^-1 t^1/2 (y - phi m),   X = t^1/2 phi
 
     which is the solution of :class:`~acclimate.models.gaussian.GaussianHead` by the identity of Woodbury: a
-    system as large as the number of events, not as an item vector. With more events than dimensions the other
-    form is the smaller one and is used.
+    system as large as the number of events, not as an item vector. With more events than half the dimensions
+    the other form costs less and is used.
 
     Safe for several threads. Rows are positions in the list of items that was tabulated.
 
@@ -117,7 +117,7 @@ class ClosedForm:
         values: NDArray[np.float32],
         mean: NDArray[np.float32] | NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        if len(rows) > len(mean):
+        if 2 * len(rows) > len(mean):
             shift, posterior = self._normal_equations(rows, values, mean)
             _, solved, failed = scipy.linalg.lapack.dposv(posterior, shift, lower=1, overwrite_a=1)
             weights: NDArray[np.float64] = mean + solved

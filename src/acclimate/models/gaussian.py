@@ -133,7 +133,7 @@ class GaussianHead(ABC):
 
     @torch.no_grad()
     def tabulate(self, items: Items) -> ClosedForm:
-        parts = [self.encode(items[rows]) for rows in torch.arange(len(items.ids)).split(_TABLE_CHUNK)]
+        parts = [self.encode(items[rows]) for rows in torch.split(torch.arange(len(items.ids)), _TABLE_CHUNK)]
         parts = parts or [self.encode(items)]
         vectors = np.concatenate([torch.cat([p.outputs, p.base[..., None]], -1).numpy() for p in parts])
         shared = all(p.inputs is p.outputs for p in parts)

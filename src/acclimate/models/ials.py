@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from acclimate.data import Dataset, Feedback, Items
 from acclimate.errors import UserInputError
 from acclimate.models.base import Scale
 from acclimate.models.checks import need_events, need_not_negative, need_positive
+from acclimate.models.closed_form import Evidence
 from acclimate.models.gaussian import Encoded, GaussianHead
 from acclimate.models.half_step import Side, half_step
 from acclimate.models.rows import gather_rows
@@ -128,3 +131,12 @@ class IALS(GaussianHead):
     def evidence(self, encoded: Encoded, support: Feedback) -> tuple[Tensor, Tensor]:
         weights = support.values.clamp(min=0) if self.weighted else torch.ones_like(support.values)
         return torch.ones_like(support.values), weights / self.noise
+
+    def evidence_rule(self) -> Evidence:
+        def rule(
+            base: NDArray[np.float64], values: NDArray[np.float64]
+        ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            ones = np.ones(len(values))
+            return ones, (np.maximum(values, 0) if self.weighted else ones) / self.noise
+
+        return rule

@@ -108,3 +108,34 @@ class Receipt:
     id: str
     status: Literal["stored", "duplicate"]
     known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An item that a search found."""
+
+    item: Any
+    title: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An event as it is kept: ``id`` and ``known`` are those of a stored one, as in :class:`Receipt`."""
+
+    item: Any
+    value: float | None
+    time: float | None
+    id: str | None = None
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Everything that is kept about a person.
+
+    Attributes:
+        events: in the store, oldest first. history: what the model in use remembers of them.
+    """
+
+    events: tuple[Kept, ...]
+    history: tuple[Kept, ...]

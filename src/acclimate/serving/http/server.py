@@ -1,0 +1,145 @@
+"""Running it: a socket, one worker or several, and an end that finishes what was begun."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+import time
+from dataclasses import replace
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+from acclimate.errors import AcclimateError, UserInputError
+from acclimate.serving.http import logs
+from acclimate.serving.http.settings import Settings
+
+SETTINGS: Final = "ACCLIMATE_SERVE"
+"""The environment variable that tells workers how to serve."""
+_METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
+_GRACE: Final = 30
+_RETRY: Final = 1.0
+_BACKLOG: Final = 2048
+
+log = logging.getLogger(logs.LOGGER)
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        UserInputError: there is no such host, the port is taken, or it may not be used.
+    """
+    host, port = settings.host.strip("[]"), settings.port
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (socket.gaierror, UnicodeError):
+        raise UserInputError(
+            f"There is no host {host!r} here. Name an address of this machine: --host 127.0.0.1."
+        ) from None
+    listener = socket.socket(family, kind, proto)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except PermissionError:
+        listener.close()
+        raise UserInputError(
+            f"Port {port} may not be used without more rights. Take one from 1024 on."
+        ) from None
+    except OSError as error:
+        listener.close()
+        if error.errno == 98:
+            raise UserInputError(
+                f"Port {port} of {host} is in use. End what uses it, or take another: --port {port + 1}."
+            ) from None
+        raise UserInputError(
+            f"{host} is no address of this machine ({error.strerror}). Name another: --host 127.0.0.1."
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def url(settings: Settings, listener: socket.socket) -> str:
+    """Where to find the server."""
+    port = listener.getsockname()[1]
+    host = settings.host.strip("[]")
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(settings: Settings, listener: socket.socket, app: FastAPI | None = None) -> None:
+    """Serves until it is told to end: SIGTERM or SIGINT.
+
+    Args:
+        app: what to serve with one worker; several make theirs from the settings.
+    """
+    logs.configure()
+    if settings.workers == 1:
+        assert app is not None
+        uvicorn.Server(_config(app, settings)).run(sockets=[listener])
+        return
+    from uvicorn.supervisors import Multiprocess
+
+    settings = replace(settings, parent=os.getpid())
+    with tempfile.TemporaryDirectory(prefix="acclimate-metrics-") as folder:
+        told = {SETTINGS: settings.to_json(), _METRICS: folder}
+        before = {name: os.environ.get(name) for name in told}
+        os.environ.update(told)
+        try:
+            config = _config("acclimate.serving.http.server:from_environment", settings)
+            Multiprocess(config, sockets=[listener]).run()
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def from_environment() -> FastAPI:
+    """What a worker serves, as its supervisor told it.
+
+    Raises:
+        UserInputError: nobody told it anything.
+    """
+    told = os.environ.get(SETTINGS)
+    if told is None:
+        raise UserInputError(f"{SETTINGS} says nothing. Start workers with `acclimate serve --workers`.")
+    import torch
+
+    torch.set_num_threads(1)
+    logs.configure()
+    from acclimate.serving.http.app import create
+
+    settings = Settings.from_json(told)
+    while True:
+        # Its supervisor has seen that all this can be opened. What is amiss now will be mended, or the
+        # supervisor ended; a worker that gave up would only be started again.
+        try:
+            return create(settings)
+        except AcclimateError as error:
+            log.error("this worker cannot start yet", extra={"worker": os.getpid(), **logs.told(error)})
+            time.sleep(_RETRY)
+
+
+def _config(app: FastAPI | str, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, str),
+        workers=settings.workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=list(settings.proxies),
+        ws="none",
+        backlog=_BACKLOG,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=_GRACE,
+        timeout_worker_healthcheck=120,
+    )

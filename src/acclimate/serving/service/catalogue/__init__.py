@@ -1,0 +1,1 @@
+"""The catalogue: the model's items, and those that a tenant added while serving."""

@@ -1,0 +1,179 @@
+"""Reading from an SQLite file, from any thread."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from acclimate.errors import StoreError
+from acclimate.serving.store.base import StoredKey
+from acclimate.serving.store.ledger import EventRow
+from acclimate.serving.store.recent import Recent
+from acclimate.serving.store.sqlite_file import SqliteFile, tail
+
+HEAD = (
+    "SELECT folded, ifnull((SELECT max(seq) FROM events), 0), "
+    "ifnull((SELECT revision FROM tenants WHERE tenant = ?1), 0), "
+    "EXISTS (SELECT 1 FROM erased WHERE digest = ?2), "
+    "ifnull((SELECT seq FROM by_person WHERE person = ?3 AND seq <= ?4 ORDER BY seq DESC LIMIT 1), 0) FROM store"
+)
+FEW = 8
+BY_NUMBER = "SELECT id, item, value, time FROM events WHERE seq IN ({}) AND id IS NOT NULL ORDER BY seq DESC"
+BY_FEW, BY_MANY = BY_NUMBER.format(",".join("?" * FEW)), BY_NUMBER.format("SELECT value FROM json_each(?)")
+FOLDED = (
+    "SELECT id, item, value, time FROM by_person AS p JOIN events AS e ON e.seq = p.seq "
+    "WHERE p.person = ? AND p.seq <= ? AND id IS NOT NULL ORDER BY p.seq DESC LIMIT ?"
+)
+KEYS = "SELECT id, digest, tenant, scopes, name, created FROM keys"
+EVERYTHING = 1 << 62
+
+
+class SqliteReader:
+    """Connections that read, as many as there are readers at once: see :class:`Reader`."""
+
+    def __init__(self, file: SqliteFile, recent: Recent) -> None:
+        self._file, self._recent = file, recent
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._closed = False
+
+    def view(
+        self, tenant: str, digest: bytes, seen: int, limit: int
+    ) -> tuple[int, bool, int, list[EventRow] | None]:
+        with self._connection() as connection:
+            quick = self._unchanged(connection, tenant, digest, seen)
+            if quick is not None:
+                return quick
+            revision, erased, base, numbers, last = self._head(connection, tenant, digest)
+            rows = None if last == seen else _newest(connection, digest[:16], base, numbers, limit)
+            connection.execute("COMMIT")
+        return revision, erased, last, rows
+
+    def _unchanged(
+        self, connection: sqlite3.Connection, tenant: str, digest: bytes, seen: int
+    ) -> tuple[int, bool, int, None] | None:
+        """The answer where nothing about a person has changed, which takes one statement; else None."""
+        recent, person = self._recent, digest[:16]
+        base = recent.base
+        _, top, revision, erased, last = connection.execute(HEAD, (tenant, digest, person, base)).fetchone()
+        bound, numbers = recent.of(person, top)
+        last = numbers[-1] if numbers else last if bound else 0
+        # Nothing but this moment's rows, all of them, may have been looked at.
+        if last == seen and recent.upto == top and recent.base == base:
+            return revision, bool(erased), last, None
+        return None
+
+    def _head(
+        self, connection: sqlite3.Connection, tenant: str, digest: bytes
+    ) -> tuple[int, bool, int, list[int], int]:
+        """Begins a transaction: revision, erased, where the person's rows are, and the number of the last."""
+        recent, person = self._recent, digest[:16]
+        while True:
+            connection.execute("BEGIN")
+            folded, top, revision, erased, _ = connection.execute(
+                HEAD, (tenant, digest, person, 0)
+            ).fetchone()
+            if recent.read(folded, top, lambda after, top: tail(connection, after, top)):
+                base, numbers = recent.of(person, top)
+                # It may have been dropped meanwhile, for a younger snapshot than this one.
+                if base <= folded:
+                    break
+            connection.execute("COMMIT")
+        last = numbers[-1] if numbers else 0
+        if not numbers and base:
+            found = connection.execute(HEAD, (tenant, digest, person, base)).fetchone()
+            last = found[-1]
+        return revision, bool(erased), base, numbers, last
+
+    def settings(self, tenant: str) -> tuple[int, str | None, list[tuple[str, str]]]:
+        rows = self._read(
+            "SELECT revision, rules FROM tenants WHERE tenant = ?1 UNION ALL "
+            "SELECT * FROM (SELECT item, fields FROM items WHERE tenant = ?1 ORDER BY position)",
+            (tenant,),
+        )
+        if not rows:
+            return 0, None, []
+        (revision, rules), *items = rows
+        return revision, rules, items
+
+    def export(self, digest: bytes) -> list[EventRow]:
+        with self._connection() as connection:
+            _, _, base, numbers, _ = self._head(connection, "", digest)
+            rows = _newest(connection, digest[:16], base, numbers, EVERYTHING)
+            connection.execute("COMMIT")
+        rows.reverse()
+        return rows
+
+    def count(self) -> int:
+        count: int = self._read("SELECT events FROM store", ())[0][0]
+        return count
+
+    def keys(self) -> list[StoredKey]:
+        rows = self._read(
+            "SELECT id, digest, tenant, scopes, name, created FROM keys ORDER BY created, id", ()
+        )
+        return [_key(row) for row in rows]
+
+    def key(self, key_id: str) -> StoredKey | None:
+        rows = self._read(f"{KEYS} WHERE id = ?", (key_id,))
+        return _key(rows[0]) if rows else None
+
+    def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _read(self, statement: str, values: tuple[object, ...]) -> list[Any]:
+        with self._connection() as connection:
+            return connection.execute(statement, values).fetchall()
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one reader; one that failed is not used again."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            if self._closed:
+                raise StoreError("The event store is closed.") from None
+            try:
+                connection = self._file.connect(reading=True)
+            except sqlite3.Error as error:
+                raise self._file.error("open", error) from None
+        try:
+            yield connection
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise self._file.error("read", error) from None
+            raise
+        self._idle.append(connection)
+        if self._closed:
+            self.close()
+
+
+def _newest(
+    connection: sqlite3.Connection, person: bytes, base: int, numbers: list[int], limit: int
+) -> list[EventRow]:
+    """A person's newest events, newest first: those the memory knows of, then those of the file's index."""
+    rows: list[EventRow] = []
+    end = len(numbers)
+    while end and len(rows) < limit:
+        start = max(0, end - limit)
+        chunk = numbers[start:end]
+        if len(chunk) <= FEW:
+            rows += connection.execute(BY_FEW, chunk + [0] * (FEW - len(chunk))).fetchall()
+        else:
+            rows += connection.execute(BY_MANY, (json.dumps(chunk),)).fetchall()
+        end = start
+    del rows[limit:]
+    if base and len(rows) < limit:
+        rows += connection.execute(FOLDED, (person, base, limit - len(rows))).fetchall()
+    return rows
+
+
+def _key(row: Sequence[Any]) -> StoredKey:
+    key_id, digest, tenant, scopes, name, created = row
+    return StoredKey(key_id, digest, tenant, tuple(json.loads(scopes)), name, created)
