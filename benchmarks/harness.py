@@ -9,9 +9,10 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -79,9 +80,20 @@ class Result:
         return path
 
 
-def options(text: str | None, seeds: Sequence[int], rows: Sequence[str]) -> argparse.Namespace:
-    """The options all benchmarks have."""
-    parser = argparse.ArgumentParser(description=text)
+def options(
+    text: str | None,
+    seeds: Sequence[int],
+    rows: Sequence[str],
+    more: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> argparse.Namespace:
+    """The options all benchmarks have.
+
+    Args:
+        more: further options of which some of several words are chosen, by default all: name -> words.
+    """
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, words in more.items():
+        parser.add_argument(f"--{name}", nargs="+", choices=words, default=list(words))
     parser.add_argument("--rows", nargs="+", choices=rows, default=list(rows), help="which rows to measure")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(seeds))
     parser.add_argument("--device", default="cpu", help="where meta-training runs")

@@ -2,11 +2,11 @@
 
 Several lanes run beside each other, each a server with a store of its own. Clients send events with ids of
 their own, one request after the other for each person, and repeat a request until it is acknowledged.
-Meanwhile all processes of the server get SIGKILL at once, some while it serves, some while it still starts and
-recovers; after some of the kills the end of the write-ahead log is torn besides, as a power cut would: what
-follows the last commit is cut or overwritten with noise, and, where nobody was told of it, the last commit
-itself. In the end the store is read: every acknowledged event must be in it, once, as it was sent, in the order
-of its person, and no event that was acknowledged as taken back.
+Meanwhile all processes of the server get SIGKILL at once, some while it serves, some while it still starts
+and recovers; after some of the kills the end of the write-ahead log is torn besides, as a power cut would:
+what follows the last commit is cut or overwritten with noise, and, where nobody was told of it, the last
+commit itself. In the end the store is read: every acknowledged event must be in it, once, as it was sent, in
+the order of its person, and no event that was acknowledged as taken back.
 
     python benchmarks/serving_crash.py            at least 200 kills
     python benchmarks/serving_crash.py --quick    a few
@@ -40,10 +40,9 @@ from acclimate.serving.store.opening import open_store
 from harness import Result, Row, machine, options
 from served import Server, fsync_ms, made_model
 
-KILLS = 200
+KILLS = {"sqlite, one worker": 140, "sqlite, two workers": 60}
 LANES = 2
 CLIENTS = 4
-ROWS = ("sqlite, one worker", "sqlite, two workers")
 N_ITEMS = 500
 
 
@@ -399,16 +398,15 @@ def rows_of(row: str, found: Found) -> list[Row]:
 
 
 def main() -> None:
-    given = options(__doc__, seeds=(0,), rows=ROWS)
+    given = options(__doc__, seeds=(0,), rows=tuple(KILLS))
     folder = Path(tempfile.gettempdir())
     result = Result("serving_crash", {}, "", given.seeds, machine("cpu") | {"fsync_ms": fsync_ms(folder)})
     result.settings["data"] = (
         f"made_model({N_ITEMS}); events drawn by {CLIENTS} clients a lane, {LANES} lanes"
     )
-    kills = 4 if given.quick else -(-KILLS // len(given.rows))
     sound = True
     for row in given.rows:
-        found = Found()
+        found, kills = Found(), 4 if given.quick else KILLS[row]
         for seed in given.seeds:
             found.add(measure(row, -(-kills // len(given.seeds)), seed))
         result.settings[row] = (

@@ -1,4 +1,5 @@
-/* Preloaded by a test: fsync and fdatasync fail with EIO while the file named by FAIL_SYNC exists. */
+/* Preloaded by a test: fsync and fdatasync fail with EIO while the file named by FAIL_SYNC exists, and once for
+   the file named by FAIL_SYNC_ONCE, which is removed then. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -7,7 +8,8 @@
 
 static int failing(void) {
     const char *flag = getenv("FAIL_SYNC");
-    return flag && access(flag, F_OK) == 0;
+    const char *once = getenv("FAIL_SYNC_ONCE");
+    return (flag && access(flag, F_OK) == 0) || (once && unlink(once) == 0);
 }
 
 int fsync(int fd) {

@@ -1,7 +1,7 @@
 """A private PostgreSQL for tests: its data in a temporary folder, listening on a free port of the loopback.
 
-Import the fixture ``postgres`` to have a server for the session and ``database`` for an empty database of it; or
-start a :class:`Server` of your own where a test stops and starts it.
+Import the fixture ``postgres`` to have a server for the session and ``database`` for an empty database of it;
+or start a :class:`Server` of your own where a test stops and starts it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 
 
 def binaries() -> Path | None:
-    """The folder of PostgreSQL's programs: the newest of Debian's, or what PATH finds; None if there is none."""
+    """The folder of PostgreSQL's programs: the newest of Debian's, or what PATH finds; None without any."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda p: int(p.parts[-3]))
     if folders:
         return folders[-1].parent

@@ -2,7 +2,8 @@
 
     python store_writer.py STORE NAME CALLS EVENTS_A_CALL
 
-Prints the ids of a call on one line, once its future has resolved, in one write; calls overlap, as a server's do.
+Prints the ids of a call on one line, in one write, once its future has resolved; calls overlap, as they do in
+a server.
 CALLS may be 0: until killed.
 """
 
@@ -15,10 +16,13 @@ import threading
 
 from acclimate.errors import StoreError
 from acclimate.serving.events import Event
+from acclimate.serving.store import sqlite
 from acclimate.serving.store.opening import open_store
 
 
 def main() -> None:
+    if "FOLD" in os.environ:
+        sqlite.FOLD = int(os.environ["FOLD"])
     where, name, calls, size = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     store = open_store(where)
     free = threading.Semaphore(32)

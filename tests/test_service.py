@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from acclimate.errors import ConflictError, ModelFileError, StoreError, UserInputError
-from acclimate.model import Model
+from acclimate.model import Model, load
 from acclimate.serving.problems import RequestError
 from acclimate.serving.service import Observation, Service
 from acclimate.serving.service import first_stage as stages
@@ -701,3 +701,51 @@ def test_the_card_and_the_status_are_plain_json():
         status = json.loads(json.dumps(service.status()))
         assert status["ready"]
         assert status["store"]["ok"]
+
+
+def test_the_hash_of_a_model_is_what_its_file_says(tmp_path):
+    path = tmp_path / "model.acc"
+    for kind in ("ridge", "knn"):
+        saved = model(kind).save(path)
+        again = load(path)
+        assert saved == model(kind).sha256 == again.sha256 == again.save(tmp_path / "copy.acc")
+        assert again.without_histories().sha256 == again.save(tmp_path / "bare.acc", histories=False)
+        assert again.without_histories().sha256 != saved
+
+
+def test_what_was_being_derived_while_somebody_was_erased_is_not_kept():
+    service = serve()
+    states, person = service._states, service._scene(T, events=[]).person
+    states.put(T, "u:a", ("model", 0, 1, False), person)
+    states.erase(T, "u:a")
+    states.put(T, "u:a", ("model", 0, 1, False), person)
+    assert states.latest(T, "u:a") is None
+    states.put(T, "u:a", ("model", 0, 1, True), person)
+    assert states.get(T, "u:a", ("model", 0, 1, True)) is person
+
+
+def test_a_catalogue_too_large_to_compare_every_pair_has_no_such_strategy(monkeypatch):
+    monkeypatch.setattr("acclimate.serving.service.strategies.MOST_COMPARED", 39)
+    service = serve()
+    assert service.model_card()["strategies"] == ["default", "popularity"]
+    with pytest.raises(RequestError, match="every pair"):
+        service.recommend(T, strategy="item-knn")
+
+
+def test_a_recommender_of_ones_own_is_served_from_its_file(tmp_path):
+    mine = dataclasses.make_dataclass(
+        "Mine",
+        [("logits", torch.Tensor)],
+        namespace={
+            "scale": "rank",
+            "adapt": lambda self, support: {"n": support.mask.sum(1)},
+            "score": lambda self, state, items: self.logits[items.ids].expand(len(state["n"]), -1),
+        },
+        frozen=True,
+        eq=False,
+    )
+    own = dataclasses.replace(toy(["a", "b", "c"]), recommender=mine(torch.tensor([1.0, 3.0, 2.0])))
+    own.save(tmp_path / "mine.acc")
+    service = Service.open(tmp_path / "mine.acc", open_store(":memory:"), classes=[mine], watch_seconds=0)
+    assert rows_of(service.recommend(T)) == ["b", "c", "a"]
+    assert service.reload() is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import sqlite3
 import subprocess
 import sys
@@ -10,13 +11,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from postgres import database, postgres  # noqa: F401
 
 from acclimate.errors import ConflictError, OverloadedError, StoreError, UserInputError
 from acclimate.serving.events import Event, NewItem, Rules
 from acclimate.serving.store.base import StoredKey
 from acclimate.serving.store.migrations import MIGRATIONS, Migration
 from acclimate.serving.store.opening import open_store
+from acclimate.serving.store.recent import Recent
+from postgres import database, postgres  # noqa: F401
 
 KEY = StoredKey("k1", "ab" * 32, "shop", ("ingest", "recommend"), "the shop's", 12.5)
 
@@ -25,11 +27,18 @@ def event(name, user="u:1", item="a", value=None, time=1.0):
     return Event(str(name), user, item, value, time)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres), "temporary"])
-def where(request, tmp_path):
+@pytest.fixture(
+    params=["sqlite", "folding", pytest.param("postgres", marks=pytest.mark.postgres), "temporary"]
+)
+def where(request, tmp_path, monkeypatch):
+    """Where a store may be; "folding" is an SQLite file whose indexes are brought up to date all the time."""
     if request.param == "temporary":
         return ":memory:"
-    return tmp_path / "events.sqlite" if request.param == "sqlite" else request.getfixturevalue("database")
+    if request.param == "postgres":
+        return request.getfixturevalue("database")
+    if request.param == "folding":
+        monkeypatch.setattr("acclimate.serving.store.sqlite.FOLD", 4)
+    return tmp_path / "events.sqlite"
 
 
 @pytest.fixture
@@ -354,6 +363,121 @@ class TestTwoAtOnce:
                 store.append("t", [event(n)]).result()
             stop.set()
             assert all(reader.result() > 0 for reader in readers)
+
+
+class TestAnyHistory:
+    """Whatever is done, by however many processes' worth of stores, a simple model in memory agrees."""
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_a_store_is_a_list_of_what_happened(self, shared, seed):
+        chance = random.Random(seed)
+        stores = [open_store(shared) for _ in range(2)]
+        log: list[tuple[str, Event]] = []  # tenant and event, in order
+        used: dict[tuple[str, str], tuple] = {}
+        erased: set[tuple[str, str]] = set()
+        lasts: dict[tuple[str, str], list] = {}
+
+        def append(store, tenant):
+            said = [
+                event(chance.randrange(60), f"u:{chance.randrange(4)}", chance.choice("xy"))
+                for _ in range(chance.choice([1, 1, 2, 5]))
+            ]
+            expected, fresh = [], {}
+            for e in said:
+                same = (e.user, e.item, e.value)
+                before = fresh.get((tenant, e.id)) or used.get((tenant, e.id))
+                if before not in (None, same):
+                    with pytest.raises(ConflictError):
+                        store.append(tenant, said).result(20)
+                    return
+                expected.append("duplicate" if before else "stored")
+                fresh[tenant, e.id] = same
+            assert store.append(tenant, said).result(20) == expected
+            used.update(fresh)
+            log.extend((tenant, e) for e, status in zip(said, expected, strict=True) if status == "stored")
+
+        def undo(store, tenant):
+            user, name = f"u:{chance.randrange(4)}", str(chance.randrange(60))
+            mine = [pair for pair in log if pair[0] == tenant and (pair[1].user, pair[1].id) == (user, name)]
+            assert store.undo(tenant, user, name).result(20) is bool(mine)
+            for pair in mine:
+                log.remove(pair)
+
+        def erase(store, tenant):
+            user = f"u:{chance.randrange(4)}"
+            mine = [pair for pair in log if pair[0] == tenant and pair[1].user == user]
+            assert store.erase(tenant, user).result(20) == len(mine)
+            for pair in mine:
+                log.remove(pair)
+            for key in [key for key, same in used.items() if key[0] == tenant and same[0] == user]:
+                del used[key]
+            erased.add((tenant, user))
+
+        for step in range(150):
+            store, tenant = chance.choice(stores), chance.choice(["t", "s"])
+            chance.choices([append, undo, erase], [8, 2, 0.4])[0](store, tenant)
+            if step == 100:
+                stores[0].close()
+                stores[0] = open_store(shared)
+            reader, limit = chance.choice(stores), chance.choice([1, 3, 500])
+            for who in ("t", "s"):
+                for n in range(4):
+                    user = f"u:{n}"
+                    mine = [e for t, e in log if (t, e.user) == (who, user)]
+                    view = reader.view(who, user, limit)
+                    assert list(view.events) == mine[-limit:]
+                    assert view.erased is ((who, user) in erased)
+                    assert reader.export(who, user) == mine
+                    # One number never stands for two histories.
+                    before = lasts.setdefault((who, user), [])
+                    if not before or before[-1][0] != view.last:
+                        assert view.last == 0 or view.last > max((number for number, _ in before), default=0)
+                        before.append((view.last, mine))
+                    assert before[-1] == (view.last, mine)
+            assert reader.count() == len(log)
+        for store in stores:
+            store.close()
+
+
+class TestRecent:
+    """The index in memory, where threads and processes come in an order that other tests meet by chance."""
+
+    LOG = tuple((n, b"k%d" % n, b"p%d" % (n % 2)) for n in range(1, 9))
+
+    def tail(self, after, top):
+        return [entry for entry in self.LOG if after < entry[0] <= top]
+
+    def test_rows_are_taken_in_once_whoever_comes_first(self):
+        recent = Recent(0)
+        assert recent.read(0, 4, self.tail)
+        recent.wrote(2, self.LOG[2:4])  # a reader was quicker than the writer that wrote them
+        assert recent.of(b"p1", 4) == (0, [1, 3])
+        recent.wrote(4, self.LOG[4:6])
+        assert recent.read(0, 6, self.tail)
+        assert recent.of(b"p1", 6) == (0, [1, 3, 5])
+
+    def test_a_snapshot_sees_nothing_younger_than_itself(self):
+        recent = Recent(0)
+        recent.read(0, 8, self.tail)
+        assert recent.of(b"p1", 4) == (0, [1, 3])
+
+    def test_a_snapshot_older_than_what_was_dropped_is_sent_back(self):
+        recent = Recent(0)
+        recent.read(0, 4, self.tail)
+        assert recent.read(4, 6, self.tail)
+        assert recent.read(6, 8, self.tail)
+        base, numbers = recent.of(b"p1", 8)
+        assert base > 0
+        assert numbers == [n for n in (1, 3, 5, 7) if n > base]
+        assert recent.read(base - 1, 8, self.tail) is False
+
+    def test_what_was_before_an_erasure_is_not_looked_for(self):
+        recent = Recent(10)
+        recent.wrote(10, [(11, b"a", b"p"), (12, None, b"p"), (13, b"b", b"p"), (14, None, b"p")])
+        assert recent.of(b"p", 11) == (10, [11])
+        assert recent.of(b"p", 12) == (0, [])
+        assert recent.of(b"p", 13) == (0, [13])
+        assert recent.of(b"p", 14) == (0, [])
 
 
 class TestLimits:

@@ -9,7 +9,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 from prometheus_client import (
@@ -34,7 +34,11 @@ _WAITING = 10_000
 
 
 class Metrics:
-    """What one worker counts."""
+    """What one worker counts.
+
+    Attributes:
+        began: when, in seconds since epoch. model_since: when it was first seen to serve its present model.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -83,6 +87,7 @@ class Metrics:
         )
         self._waiting: OrderedDict[object, float] = OrderedDict()
         self._model = ""
+        self.began = self.model_since = time()
         self._by_reason = {name: self.listed.labels(name) for name in ("score", "explored", "pinned")}
         self._by_status = {name: self.events.labels(name) for name in ("stored", "duplicate")}
 
@@ -135,6 +140,7 @@ class Metrics:
         if sha256 != self._model:
             if self._model:
                 self.model.labels(self._model).set(0)
+                self.model_since = time()
             self._model = sha256
             self.model.labels(sha256).set(1)
 
@@ -142,13 +148,17 @@ class Metrics:
 
     def text(self) -> tuple[bytes, bytes]:
         """The exposition, and its media type."""
+        return generate_latest(self.together()), CONTENT_TYPE_LATEST.encode()
+
+    def together(self) -> CollectorRegistry:
+        """What all workers counted."""
         folder = os.environ.get(FOLDER)
-        registry = self.registry
-        if folder:
-            _forget_the_dead(Path(folder))
-            registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
-        return generate_latest(registry), CONTENT_TYPE_LATEST.encode()
+        if not folder:
+            return self.registry
+        _forget_the_dead(Path(folder))
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
+        return registry
 
     def close(self) -> None:
         """This worker is about to end."""

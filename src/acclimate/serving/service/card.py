@@ -7,7 +7,7 @@ from typing import Any, Final
 from acclimate.data import Field
 from acclimate.models.base import Attributable, Incremental, Retrieval, Uncertain
 from acclimate.serving.service.deployment import Deployment
-from acclimate.serving.service.strategies import DEFAULT, STRATEGIES
+from acclimate.serving.service.strategies import available
 
 _MOST_LABELS: Final = 100
 """Labels of a field that a card shows."""
@@ -44,7 +44,7 @@ def model_card(deployment: Deployment) -> dict[str, Any]:
         "item_fields": [_field(spec) for spec in model.data.items.schema],
         "user_fields": [_field(spec) for spec in model.data.users.schema],
         "titles": deployment.known.title is not None,
-        "strategies": list(STRATEGIES) if len(model.data.interactions) else [DEFAULT],
+        "strategies": available(model.data),
     }
 
 

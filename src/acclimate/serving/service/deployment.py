@@ -53,6 +53,9 @@ class Deployment:
             base = Branch(model, Catalogue(known), stage)
             built = cls(model, model.sha256, known, Values.of(model), Histories(model.data), base, stage)
             built.probe()
+            # What the first request by title or search would wait for.
+            model.names.by_title("")
+            _ = known.folded
         except ModelFileError:
             raise
         # Whatever a damaged model breaks on is its fault: the one in use is to stay.

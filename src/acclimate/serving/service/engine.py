@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from acclimate.data import Dataset, Feedback, Items
+from acclimate.model.model import best as highest
 from acclimate.models.base import Recommender, Retrieval, Tabular, Uncertain
 from acclimate.models.closed_form import ClosedForm
 from acclimate.serving.retrieval.base import Found, Scan
@@ -153,13 +155,8 @@ class Engine:
         taste = self.taste(person)
         if taste.vector is not None:
             return float64_scores(self.vectors_at(rows), taste.vector)
-        state = taste.state
-        assert state is not None
-        parts = []
-        with torch.no_grad():
-            for part in torch.split(torch.from_numpy(rows), _BLOCK) if len(rows) else ():
-                parts.append(self.recommender.score(state, self._catalogue.items(part))[0].numpy())
-        return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
+        parts = torch.split(torch.from_numpy(rows), _BLOCK) if len(rows) else ()
+        return self._score(person, [self._catalogue.items(part) for part in parts])
 
     def deviations(self, person: Person, rows: Rows) -> Scores:
         """Standard deviations [n] of the scores; only where it is ``uncertain``."""
@@ -208,6 +205,20 @@ class Engine:
     def tables(self, rows: Rows) -> tuple[ClosedForm, Rows] | None:
         """The closed form with the given rows, and where in it they are; None where there is none."""
         return None if self._closed is None else self._tables(rows)
+
+    def _score(self, person: Person, parts: Sequence[Items]) -> Scores:
+        """Scores [n] of items without vectors, some at a time."""
+        state = self.taste(person).state
+        assert state is not None
+        with torch.no_grad():
+            found = [self.recommender.score(state, items)[0].numpy() for items in parts]
+        return np.concatenate(found).astype(np.float64) if found else np.zeros(0)
+
+    @cached_property
+    def _everything(self) -> list[Items]:
+        """The catalogue, gathered once."""
+        rows = torch.split(torch.arange(self._catalogue.n_items), _BLOCK)
+        return [self._catalogue.items(part) for part in rows]
 
     def _told(self, person: Person) -> NDArray[np.float32]:
         return np.ones_like(person.values) if self._choices else person.values
@@ -276,11 +287,13 @@ class Engine:
         free[skip] = False
         rows = np.flatnonzero(free)
         if len(rows) * 2 > len(free):  # scoring all is cheaper than gathering nearly all
-            scores = self.scores(person, np.arange(len(free)))[rows]
+            scores = self._score(person, self._everything)[rows]
         else:
             scores = self.scores(person, rows)
-        rows, scores = best(rows, scores, k)
-        return Found(rows, scores, exact=True)
+        # Such scores are often equal by the thousand, which a partition of NumPy takes very long over.
+        single = torch.from_numpy(scores.astype(np.float32))[None]
+        at = highest(single, torch.ones_like(single, dtype=torch.bool), min(k, len(rows)))[0].numpy()
+        return Found(rows[at], scores[at], exact=True)
 
 
 def _finite(vector: NDArray[np.float32]) -> NDArray[np.float32]:

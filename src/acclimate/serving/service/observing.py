@@ -64,7 +64,8 @@ def observed(
             f"unknown_items is 'error' or 'store'; found {shown(unknown_items)}.",
             field="unknown_items",
         )
-    events, known = [], []
+    events: list[Event] = []
+    known: list[bool] = []
     now = clock.time()
     for i, one in enumerate(listed(given, "events", MOST_EVENTS)):
         place = f"events.{i}"

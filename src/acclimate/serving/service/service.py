@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
@@ -78,6 +78,7 @@ class Service:
         *,
         path: Path | None = None,
         first_stage: Model | None = None,
+        classes: Iterable[type] = (),
         histories_tenant: str | None = "default",
         remembered: int = 10_000,
         watch_seconds: float = 1.0,
@@ -88,6 +89,7 @@ class Service:
         self._deployment = deployment
         self._path = path
         self._first_stage = first_stage
+        self._classes = tuple(classes)
         self._states = States(remembered)
         self._scenes = Scenes(store, self._states, self.counts, histories_tenant)
         self._failure: str | None = None
@@ -104,6 +106,7 @@ class Service:
         store: Store,
         *,
         first_stage: str | Path | Model | None = None,
+        classes: Iterable[type] = (),
         histories_tenant: str | None = "default",
         remembered: int = 10_000,
         watch_seconds: float = 1.0,
@@ -115,6 +118,7 @@ class Service:
             store: where events are kept; it stays the caller's to close.
             first_stage: a model with vectors over the same ids, for a recommender without any and a catalogue
                 too large to score whole.
+            classes: of your own recommenders that a file may hold.
             histories_tenant: whose users the model's histories are; None for nobody's.
             remembered: people whose state is kept at hand.
             watch_seconds: between two looks at the file; 0 for none.
@@ -124,13 +128,15 @@ class Service:
         """
         path = None if isinstance(model, Model) else Path(model)
         read_as = None if path is None else signature(path)
-        chosen = model if isinstance(model, Model) else load(model)
-        first = load(first_stage) if isinstance(first_stage, str | Path) else first_stage
+        classes = tuple(classes)
+        chosen = model if isinstance(model, Model) else load(model, classes=classes)
+        first = load(first_stage, classes=classes) if isinstance(first_stage, str | Path) else first_stage
         return cls(
             Deployment.build(chosen, first),
             store,
             path=path,
             first_stage=first,
+            classes=classes,
             histories_tenant=histories_tenant,
             remembered=remembered,
             watch_seconds=watch_seconds,
@@ -172,12 +178,18 @@ class Service:
         branch = deployment.branch(tenant)
         try:
             stored, known = observed(events, branch.catalogue, deployment.values, unknown_items)
+            doubtful: RequestError | None = None
         except RequestError as error:
-            # Another worker may have added the item a moment ago.
-            newer = self._scenes.branch(deployment, tenant) if error.code == "unknown_item" else branch
-            if newer is branch:
+            if error.code != "unknown_item":
                 raise
-            stored, known = observed(events, newer.catalogue, deployment.values, unknown_items)
+            doubtful, known = error, [False]
+        if not all(known):
+            # Another worker may have added the item a moment ago.
+            newer = self._scenes.branch(deployment, tenant)
+            if newer is not branch:
+                stored, known = observed(events, newer.catalogue, deployment.values, unknown_items)
+            elif doubtful is not None:
+                raise doubtful
         if not stored:
             nothing: Future[list[Receipt]] = Future()
             nothing.set_result([])
@@ -214,10 +226,9 @@ class Service:
         who = somebody(user, session)
 
         def forget(n: int) -> int:
-            self._states.drop(tenant, who.key)
+            self._states.erase(tenant, who.key)
             return n
 
-        self._states.drop(tenant, who.key)
         return _then(self.store.erase(tenant, who.key), forget)
 
     def add_items(self, tenant: str, items: Sequence[Mapping[str, Any] | NewItem]) -> int:
@@ -550,7 +561,7 @@ class Service:
             raise RequestError("not_supported", "This service was given a model, not a file to read again.")
         with self._reloading:
             try:
-                model = load(self._path)
+                model = load(self._path, classes=self._classes)
                 if model.sha256 == self._deployment.sha256:
                     self._failure = None
                     return False

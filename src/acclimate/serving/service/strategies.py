@@ -15,6 +15,13 @@ DEFAULT: Final = "default"
 STRATEGIES: Final = (DEFAULT, "popularity", "item-knn")
 
 
+MOST_COMPARED: Final = 30_000
+"""Items of a catalogue whose every pair is compared for item-kNN; a server has no hours to spend on it."""
+
+MOST_EVENTS: Final = 5_000_000
+"""Events of histories that item-kNN is derived from while serving."""
+
+
 def check_strategy(given: object) -> str:
     """The name of a strategy.
 
@@ -43,7 +50,26 @@ def fitted(name: str, data: Dataset) -> Recommender:
             "Save it with its histories, or ask for the strategy 'default'.",
             field="strategy",
         )
+    if name == "item-knn" and not _comparable(data):
+        raise RequestError(
+            "not_supported",
+            f"The strategy {name!r} compares every pair of items, which for {data.n_items:,} items and "
+            f"{len(data.interactions):,} events takes longer than a request may. "
+            "Fit an item-kNN model, and serve that.",
+            field="strategy",
+        )
     try:
         return Popularity.fit(data) if name == "popularity" else ItemKNN.fit(data)
     except UserInputError as error:
         raise RequestError("not_supported", str(error), field="strategy") from None
+
+
+def available(data: Dataset) -> list[str]:
+    """The strategies that a model with these histories can be asked for."""
+    if len(data.interactions) == 0:
+        return [DEFAULT]
+    return [name for name in STRATEGIES if name != "item-knn" or _comparable(data)]
+
+
+def _comparable(data: Dataset) -> bool:
+    return data.n_items <= MOST_COMPARED and len(data.interactions) <= MOST_EVENTS

@@ -18,7 +18,8 @@ class View:
 
     Attributes:
         events: the person's newest events, oldest first, as many as were asked for at most.
-        last: sequence number of the newest change of this person's events (an undone event counts); 0 if none.
+        last: number of the newest change of this person's events (taking one back is one); 0 if there is
+            nothing of theirs.
         erased: whether this person was ever erased: what a model remembers of them is not to be used.
         revision: number of the tenant's last change of items or rules; 0 if none.
     """

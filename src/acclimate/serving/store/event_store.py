@@ -26,7 +26,7 @@ from acclimate.serving.store.writing import WAITING, Writer
 
 T = TypeVar("T")
 CACHED = 100_000
-"""Events of recently seen people that are kept in memory, so that a long history is not built again each time."""
+"""Events of recently seen people that are kept in memory: a long history is not built again each time."""
 CHECK_SECONDS = 10.0
 
 
@@ -126,8 +126,8 @@ class EventStore:
             return future.result(CHECK_SECONDS)
         except TimeoutError:
             raise StoreError(
-                f"The event store did not finish a small write within {CHECK_SECONDS:.0f} seconds: its disk or "
-                "server is overloaded, or another process holds it."
+                f"The event store did not finish a small write within {CHECK_SECONDS:.0f} seconds: its disk "
+                "or server is overloaded, or another process holds it."
             ) from None
 
 

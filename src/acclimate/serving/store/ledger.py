@@ -21,8 +21,8 @@ class Ledger(Protocol):
     """The one connection of a process that writes, used by one thread.
 
     Between :meth:`begin` and :meth:`commit` no other writer, of whichever process, comes in between: numbers
-    are given in the order in which they become visible. Every method raises StoreError when the database fails;
-    then the transaction is gone, and the next :meth:`begin` starts afresh.
+    are given in the order in which they become visible. Every method raises StoreError when the database
+    fails; then the transaction is gone, and the next :meth:`begin` starts afresh.
     """
 
     def begin(self) -> None: ...

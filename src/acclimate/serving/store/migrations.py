@@ -22,11 +22,12 @@ class Migration:
 
 
 # `events` is a log. A row with an id is an event; one with `undone` says that the event of its key was taken
-# back; in SQLite one with nothing but a person says that this person was erased. A row of SQLite that is taken
-# back or erased keeps nothing but its number: rows are never removed, so that numbers are never given twice and
-# no page of the table is ever merged with another, which would leave copies of other people's rows in free space.
-# `by_key` and `by_person` index the rows up to `store.folded`; the rest is indexed in memory. PostgreSQL gives
-# numbers from `acclimate_store.seq`, whose row is also the lock that puts the writers of all processes in order.
+# back; in SQLite one with nothing but a person says that this person was erased. A row of SQLite that is
+# taken back or erased keeps nothing but its number: rows are never removed, so that numbers are never given
+# twice, and no page of the table is ever merged with another, which would leave copies of other people's rows
+# in free space. `by_key` and `by_person` index the rows up to `store.folded`; the rest is indexed in memory.
+# PostgreSQL gives numbers from `acclimate_store.seq`, whose row is also the lock that puts the writers of all
+# processes in one order.
 MIGRATIONS = (
     Migration(
         1,

@@ -29,7 +29,7 @@ ADVISORY = 0x41434C4D
 OLDEST = 130000
 CONNECT_SECONDS, STATEMENT_SECONDS, LOCK_SECONDS = 3, 10, 10
 PATIENCE_SECONDS = 5.0
-"""How long writes wait for a server that restarts, before they fail; once it is known to be down they do not."""
+"""How long writes wait for a server that restarts; once it is known to be down they fail at once."""
 SETTINGS = (
     f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout={LOCK_SECONDS}s -c synchronous_commit=on "
     "-c idle_in_transaction_session_timeout=60s -c default_transaction_isolation=read\\ committed"
@@ -46,7 +46,8 @@ VIEW = (
     "EXISTS (SELECT 1 FROM acclimate_erased WHERE digest = %(digest)s) AS erased, "
     "coalesce((SELECT max(seq) FROM acclimate_events WHERE person = %(person)s), 0) AS last) AS h "
     "LEFT JOIN LATERAL (SELECT seq, id, item, value, time FROM acclimate_events WHERE person = %(person)s "
-    "AND undone IS NULL AND h.last <> %(seen)s ORDER BY seq DESC LIMIT %(limit)s) AS e ON true ORDER BY e.seq DESC"
+    "AND undone IS NULL AND h.last <> %(seen)s ORDER BY seq DESC LIMIT %(limit)s) AS e ON true "
+    "ORDER BY e.seq DESC"
 )
 KEYS = "SELECT id, digest, tenant, scopes, name, created FROM acclimate_keys"
 
@@ -138,7 +139,7 @@ class PostgresLedger:
     """The connection that writes: see :class:`~acclimate.serving.store.ledger.Ledger`.
 
     A transaction first locks the one row that numbers are taken from, so that writers of all processes take
-    turns. Whether a commit whose answer got lost took place is asked of the server by the transaction's number.
+    turns. Whether a commit took place whose answer was lost is asked of the server, by its number.
     """
 
     def __init__(self, server: _Server) -> None:
@@ -177,7 +178,8 @@ class PostgresLedger:
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
         with self._guard():
             rows = self._do.execute(
-                "SELECT key, seq, person, item, value, undone FROM acclimate_events WHERE key = ANY(%b::bytea[])",
+                "SELECT key, seq, person, item, value, undone FROM acclimate_events "
+                "WHERE key = ANY(%b::bytea[])",
                 (list(keys),),
             ).fetchall()
         return {row[0]: Known(*row[1:]) for row in rows}
@@ -278,7 +280,7 @@ class PostgresLedger:
         return revision
 
     def _reconnect(self) -> Connection:
-        """Waits for a server that has just gone, in case it restarts; not for one that is known to be down."""
+        """Waits for a server that has just gone, as it may restart; not for one known to be down."""
         deadline = time.monotonic() + (0 if self._down else PATIENCE_SECONDS)
         while True:
             try:
@@ -307,8 +309,8 @@ class PostgresLedger:
         raise self._server.error(
             "write to",
             lost,
-            " The connection was lost while it was made permanent, so it may be stored or not: send it again, with "
-            "the same event ids, which changes nothing if it is.",
+            " The connection was lost while it was made permanent, so it may be stored or not: send it "
+            "again, with the same event ids, which changes nothing if it is.",
         )
 
     def _status(self, transaction: str) -> str | None:
@@ -365,8 +367,8 @@ class PostgresReader:
 
     def settings(self, tenant: str) -> tuple[int, str | None, list[tuple[str, str]]]:
         rows = self._read(
-            "SELECT t.revision, t.rules, i.item, i.fields FROM acclimate_tenants AS t LEFT JOIN acclimate_items "
-            "AS i USING (tenant) WHERE t.tenant = %s ORDER BY i.position",
+            "SELECT t.revision, t.rules, i.item, i.fields FROM acclimate_tenants AS t "
+            "LEFT JOIN acclimate_items AS i USING (tenant) WHERE t.tenant = %s ORDER BY i.position",
             (tenant,),
         )
         if not rows:
@@ -375,7 +377,8 @@ class PostgresReader:
 
     def export(self, digest: bytes) -> list[EventRow]:
         return self._read(
-            "SELECT id, item, value, time FROM acclimate_events WHERE person = %s AND undone IS NULL ORDER BY seq",
+            "SELECT id, item, value, time FROM acclimate_events "
+            "WHERE person = %s AND undone IS NULL ORDER BY seq",
             (digest[:16],),
         )
 

@@ -1,9 +1,9 @@
 """The index of the log's newest rows, in memory.
 
-An index on disk is touched all over by every group of events: each of them lands on a page of its own, and each of
-these pages is written twice. So the file holds the log, which only grows at its end, and indexes of all rows but
-the newest; these are folded into the file's indexes many at a time, in their order. What is here is derived: a
-process that starts reads the log's tail, and so does one that finds that another process has written.
+An index on disk is touched all over by every group of events: each of them lands on a page of its own, and
+each of these pages is written twice. So the file holds the log, which only grows at its end, and indexes of
+all rows but the newest; these are folded into the file's indexes many at a time, in their order. What is here
+is derived: a process that starts reads the log's tail, and so does one that finds that another has written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 Entry = tuple[int, bytes | None, bytes | None]
-"""seq, key, person of a row. An emptied row has no person; one without a key says that the person was erased."""
+"""seq, key, person of a row. An emptied row has no person; one without a key says that theirs were erased."""
 
 
 class _Part:
@@ -28,7 +28,7 @@ class _Part:
 class Recent:
     """Keys and people of the rows after ``base``, up to ``upto``. Shared by the threads of a process.
 
-    It knows two stretches, so that the older one can be dropped when it was folded, while the younger one grows.
+    It knows two stretches: the older one is dropped when it was folded, while the younger one grows.
     """
 
     def __init__(self, base: int) -> None:
@@ -39,7 +39,7 @@ class Recent:
     def read(self, folded: int, top: int, tail: Callable[[int, int], Sequence[Entry]]) -> bool:
         """Takes in the rows up to ``top`` that are missing, and drops what was folded.
 
-        ``folded``, ``top`` and ``tail`` (rows after one number, up to another) have to come from one snapshot.
+        ``folded``, ``top`` and ``tail`` (rows after one number, up to another) have to be of one snapshot.
         False if the snapshot is so old that it needs what was dropped.
         """
         with self._lock:
@@ -73,9 +73,8 @@ class Recent:
         while numbers and abs(numbers[-1]) > top:
             numbers.pop()
         for place in range(len(numbers) - 1, -1, -1):
-            if (
-                numbers[place] < 0
-            ):  # erased at this moment: what was before is gone, from the file's index too
+            if numbers[place] < 0:
+                # Erased at this moment: what was before is gone, from the file's index too.
                 return 0, numbers[place + 1 :]
         return base, numbers
 

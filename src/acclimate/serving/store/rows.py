@@ -129,5 +129,5 @@ def _text(text: str, nuls: int = 0) -> bytes:
 
 def _not_text(text: str) -> UserInputError:
     return UserInputError(
-        f"{text!r} is not text that can be stored: it holds a NUL or half of a surrogate pair. Leave those out."
+        f"{text!r} is not text that can be stored: it holds a NUL or half a surrogate pair. Leave those out."
     )

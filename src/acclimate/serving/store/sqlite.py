@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from acclimate.errors import StoreError
 from acclimate.serving.store.base import StoredKey
@@ -25,7 +26,7 @@ from acclimate.serving.store.writing import WAITING
 
 log = logging.getLogger(__name__)
 
-FOLD = 100_000
+FOLD = 65_536
 """Rows that are indexed in memory alone, before they are folded into the file's indexes."""
 TIDY_ROWS, TIDY_GROUPS = 20_000, 1_000
 """After so many rows or groups the write-ahead log is copied into the file, when nobody waits for it."""
@@ -86,7 +87,7 @@ class SqliteLedger:
         self._file, self._recent = file, recent
         self._turns = FileTurns(file.path)
         self._connection: sqlite3.Connection | None = None
-        self._holding = self._erased = False
+        self._holding = self._erased = self._forgetting = False
         self._rows = self._groups = self._folded = 0
         self._start()
 
@@ -137,8 +138,8 @@ class SqliteLedger:
             return False
         return not self._folded or not self._find(FIND_KEY, list(new))
 
-    def _find(self, statements: dict[int, str], values: Sequence[bytes | int]) -> list[tuple[bytes, int]]:
-        found: list[tuple[bytes, int]] = []
+    def _find(self, statements: dict[int, str], values: Sequence[bytes] | Sequence[int]) -> list[Any]:
+        found: list[Any] = []
         with self._guard():
             start = 0
             for size in CHUNKS:
@@ -235,9 +236,9 @@ class SqliteLedger:
         self._recent.wrote(self._before, self._entries)
         self._rows += len(self._entries)
         self._groups += 1
-        top = self._top
-        self._start(top)
+        self._start(self._top)
         if self._erased:
+            self._erased, self._forgetting = False, True
             # Before anybody is told that it is gone. What fails here is tried again by tidy().
             with contextlib.suppress(sqlite3.Error):
                 self._forget()
@@ -255,7 +256,7 @@ class SqliteLedger:
         if self._connection is None:
             return
         try:
-            if self._erased:
+            if self._forgetting:
                 self._forget()
             if self._top - self._folded >= FOLD:
                 self._fold()
@@ -300,8 +301,8 @@ class SqliteLedger:
     def _blank(self, which: str, value: object) -> None:
         """Empties rows in place; `secure_delete` writes zeros over what they held."""
         self._do.execute(
-            "UPDATE events SET key = NULL, person = NULL, tenant = NULL, user = NULL, id = NULL, item = NULL, "
-            f"value = NULL, time = NULL, undone = NULL WHERE seq {which}",
+            "UPDATE events SET key = NULL, person = NULL, tenant = NULL, user = NULL, id = NULL, "
+            f"item = NULL, value = NULL, time = NULL, undone = NULL WHERE seq {which}",
             (value,),
         )
 
@@ -316,12 +317,12 @@ class SqliteLedger:
         return revision
 
     def _forget(self) -> None:
-        """Copies the write-ahead log into the file and cuts it, so that no older page holds what was erased."""
+        """Copies the write-ahead log into the file and cuts it: no older page then holds what was erased."""
         deadline = time.monotonic() + 1.0
         while True:
             busy = self._do.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             if not busy:
-                self._erased, self._rows, self._groups = False, 0, 0
+                self._forgetting, self._rows, self._groups = False, 0, 0
                 return
             if time.monotonic() > deadline:
                 log.warning(
@@ -362,8 +363,8 @@ class SqliteLedger:
     def _heal(self) -> None:
         """Writes over whatever a failed commit left in the log.
 
-        Its pages may stand there complete, though nobody was told that they are; were the machine to stop now,
-        they would be found and taken for a commit. The next commit goes to the same place and ends that.
+        Its pages may stand there complete, though its callers were told that it failed; were the machine to
+        stop now, they would be taken for a commit. The next commit goes to the same place and ends that.
         """
         connection = self._file.connect()
         try:

@@ -46,7 +46,8 @@ class SqliteFile:
         except OSError as error:
             reason = error.strerror or error
             raise StoreError(
-                f"Cannot open the event store {self.path}: {reason}. Check the permissions of the file and its folder."
+                f"Cannot open the event store {self.path}: {reason}. "
+                "Check the permissions of the file and of its folder."
             ) from None
 
     def _create(self) -> bool:
@@ -124,9 +125,15 @@ class SqliteFile:
         elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             cure = f"Another program has held a lock on the file for {BUSY_SECONDS:.0f} seconds: end it."
         elif name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            cure = "The file is damaged: stop the server and put back a backup, or recover it with `sqlite3 FILE .recover`."
+            cure = (
+                "The file is damaged: stop the server and put back a backup, "
+                "or recover what can be with `sqlite3 FILE .recover`."
+            )
         elif name.startswith("SQLITE_IOERR"):
-            cure = "Check the disk (its space, its health, the system's log). The store tries again with every request."
+            cure = (
+                "Check the disk (its space, its health, the system's log). "
+                "The store tries again with every request."
+            )
         elif name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
             cure = "Check that the file is there, and that this user may write it and its folder."
         else:

@@ -19,7 +19,8 @@ HEAD = (
     "SELECT folded, ifnull((SELECT max(seq) FROM events), 0), "
     "ifnull((SELECT revision FROM tenants WHERE tenant = ?1), 0), "
     "EXISTS (SELECT 1 FROM erased WHERE digest = ?2), "
-    "ifnull((SELECT seq FROM by_person WHERE person = ?3 AND seq <= ?4 ORDER BY seq DESC LIMIT 1), 0) FROM store"
+    "ifnull((SELECT seq FROM by_person WHERE person = ?3 AND seq <= ?4 ORDER BY seq DESC LIMIT 1), 0) "
+    "FROM store"
 )
 FEW = 8
 BY_NUMBER = "SELECT id, item, value, time FROM events WHERE seq IN ({}) AND id IS NOT NULL ORDER BY seq DESC"

@@ -26,7 +26,7 @@ if sys.platform != "win32":
 
         SQLite's own lock is asked for again and again by whoever waits, and whoever just had it gets it more
         easily than the others. With a lock for the place at the head of the queue, a process that has written
-        cannot come back before the one that waited. Both are given up by the operating system when a process dies.
+        cannot come back before the one that waited. The operating system gives both up when a process dies.
         """
 
         def __init__(self, store: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from acclimate.serving.http import schemas
+from acclimate.serving.http import numbers, schemas
 from acclimate.serving.http.operations import Call, Operation, Raw
 
 
@@ -22,8 +22,18 @@ def reload_model(call: Call) -> dict[str, Any]:
 
 
 def status(call: Call) -> dict[str, Any]:
-    """How the server is doing."""
-    return call.service.status()
+    """How the server is doing: the service, and how long answers take, of all workers together."""
+    metrics = call.metrics
+    said = call.service.status()
+    metrics.serves(said["model"]["sha256"])
+    return {
+        **said,
+        "began": metrics.began,
+        "model_since": metrics.model_since,
+        "problems": list(call.ready),
+        "notes": list(call.notes),
+        **numbers.told(metrics.together().collect()),
+    }
 
 
 def healthz(call: Call) -> dict[str, str]:

@@ -32,6 +32,7 @@ class States:
         self._size = size
         self._kept: OrderedDict[tuple[str, str], Derived] = OrderedDict()
         self._lock = threading.Lock()
+        self._erased: set[tuple[str, str]] = set()
         self.hits = self.misses = 0
 
     def __len__(self) -> int:
@@ -55,12 +56,15 @@ class States:
 
     def put(self, tenant: str, key: str, version: tuple[str, int, int, bool], person: Person) -> None:
         with self._lock:
+            if not version[3] and (tenant, key) in self._erased:
+                return  # derived before they were erased
             self._kept[(tenant, key)] = Derived(version, person)
             self._kept.move_to_end((tenant, key))
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
 
-    def drop(self, tenant: str, key: str) -> None:
-        """Forgets somebody."""
+    def erase(self, tenant: str, key: str) -> None:
+        """Forgets somebody, also what is being derived from before."""
         with self._lock:
+            self._erased.add((tenant, key))
             self._kept.pop((tenant, key), None)
