@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -29,7 +30,7 @@ from acclimate.models import ImplicitRidge
 WIDTH = 64
 N_USERS = 1_000
 GENRES = ("comedy", "drama", "horror", "western", "musical", "crime", "war", "family")
-Spread = tuple[float, float, float]
+_READY = re.compile(rb'"message": "ready", "worker": (\d+)')
 
 
 def made_model(n_items: int, seed: int = 0, n_users: int = N_USERS) -> Model:
@@ -131,6 +132,7 @@ class Server:
     env: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    _logged: int = 0
 
     def __enter__(self) -> Server:
         self.start()
@@ -164,6 +166,7 @@ class Server:
         ]
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         with self.log.open("ab") as log:
+            self._logged = log.tell()
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -174,22 +177,28 @@ class Server:
             )
 
     def wait_ready(self, seconds: float = 120.0) -> None:
-        """Waits until ``/readyz`` says 200, of each of several workers in all likelihood.
+        """Waits until every worker has said that it is ready, and ``/readyz`` says so too.
 
         Raises:
             RuntimeError: it ended, or took too long; with the end of its log.
         """
         assert self.process is not None
-        end, needed = time.monotonic() + seconds, 1 if self.workers == 1 else 3 * self.workers
-        while needed:
+        end = time.monotonic() + seconds
+        while True:
             if self.process.poll() is not None or time.monotonic() > end:
                 tail = self.log.read_text(errors="replace")[-3000:]
                 raise RuntimeError(f"the server is not ready ({self.process.poll()}):\n{tail}")
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                if self.call("GET", "/readyz", timeout=5.0)[0] == 200:
-                    needed -= 1
-                    continue
+            if self.workers == 1 or len(self._ready()) >= self.workers:
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    if self.call("GET", "/readyz", timeout=5.0)[0] == 200:
+                        return
             time.sleep(0.02)
+
+    def _ready(self) -> set[int]:
+        """Process ids of the workers that said they are ready since the start."""
+        with self.log.open("rb") as log:
+            log.seek(self._logged)
+            return {int(pid) for pid in _READY.findall(log.read())}
 
     def call(
         self, method: str, path: str, body: object = None, *, key: str | None = None, timeout: float = 30.0

@@ -1,6 +1,7 @@
-"""After an erase every route answers as for somebody never seen, on both stores, whichever worker is asked."""
+"""After an erase every route answers as for somebody never seen, on both stores, whoever is asked."""
 
 import json
+import re
 import time
 
 import pytest
@@ -37,14 +38,16 @@ def server(request, saved, tmp_path_factory):
 
 
 def questions(kind, name):
-    """Everything that can be asked about a person and changes nothing."""
+    """Everything that can be asked about a person and changes nothing.
+
+    Exploration by Thompson sampling is not: it draws by the person's name, and so differs between strangers.
+    """
     who = {kind: name}
     extra = [{"item": 130, "value": 4}]
     lists = [
         {},
         {"k": 30, "deviation": True},
         {"exclude_seen": False, "diversity": 0.4},
-        {"exploration": 0.5},
         {"exploration": 0.5, "explore": "ucb", "events": extra},
         {"strategy": "item-knn"},
         {"strategy": "popularity", "filter": {"genre": "drama"}},
@@ -59,7 +62,7 @@ def questions(kind, name):
         ("POST", "/v1/onboarding", {**who, "k": 6}),
         ("POST", "/v1/onboarding", {**who, "k": 6, "events": extra}),
         ("GET", f"/v1/{kind}s/{name}/export", None),
-        ("DELETE", f"/v1/{kind}s/{name}/events/{name}-0", None),
+        ("DELETE", f"/v1/{kind}s/{name}/events/{kind}-{name}-0", None),
         ("DELETE", f"/v1/{kind}s/{name}", None),
     ]
     return asked
@@ -67,10 +70,10 @@ def questions(kind, name):
 
 def answers(server, kind, name):
     """The answers to all questions, the person's name made the same for everybody."""
-    text = str(name).encode()
+    whole = re.compile(rb"(?<![\w.-])%s(?![\w.])" % re.escape(str(name).encode()))
     return [
-        (status, body.replace(text, b"SOMEBODY"))
-        for status, body in (server.call(*q) for q in questions(kind, name))
+        (status, whole.sub(b"SOMEBODY", body))
+        for status, body in (server.call(*question) for question in questions(kind, name))
     ]
 
 
@@ -81,7 +84,7 @@ def differences(server, kind, name, expected):
 
 def observe(server, kind, name, n=5):
     events = [
-        {"id": f"{name}-{i}", kind: name, "item": item, "value": 5 - i % 3, "time": i}
+        {"id": f"{kind}-{name}-{i}", kind: name, "item": item, "value": 5 - i % 3, "time": i}
         for i, item in enumerate(ITEMS[:n])
     ]
     return server.ask("POST", "/v1/events", {"events": events})
@@ -102,22 +105,22 @@ def forgotten(server, kind, name, expected):
 def test_somebody_erased_is_as_somebody_never_seen(server, kind):
     name = f"visitor-{kind}"
     never_seen = answers(server, kind, name)
+    explored = server.call("POST", "/v1/recommend", {kind: name, "exploration": 0.5})
     observe(server, kind, name)
     remembered = differences(server, kind, name, never_seen)
     assert len(remembered) > 8  # the events changed the answers, so there is something to forget
-    assert observe(server, kind, name)["events"][0]["status"] == "duplicate" or kind == "user"
+    observe(server, kind, name)
     assert forgotten(server, kind, name, never_seen) == 5
+    assert server.call("POST", "/v1/recommend", {kind: name, "exploration": 0.5}) == explored
 
 
-@pytest.mark.parametrize("user", [17, 42])
+@pytest.mark.parametrize("user", [57, "59"])
 def test_a_user_whom_the_model_remembers_is_forgotten_too(server, user):
-    stranger = answers(server, "user", "stranger")
-    remembered = [
-        (s, b.replace(str(user).encode(), b"SOMEBODY"))
-        for s, b in (server.call(*q) for q in questions("user", user)[:-1])
-    ]
-    assert sum(a != b for a, b in zip(stranger, remembered, strict=False)) > 8
-    forgotten(server, "user", user, stranger)
+    never_seen = answers(server, "user", "stranger")
+    assert len(server.ask("GET", f"/v1/users/{user}/export")["history"]) > 3
+    remembered = server.ask("POST", "/v1/recommend", {"user": user})
+    assert remembered["items"] != json.loads(never_seen[0][1])["items"]
+    forgotten(server, "user", user, never_seen)
 
 
 def test_who_comes_back_after_an_erase_begins_anew(server):
@@ -137,11 +140,11 @@ def test_who_comes_back_after_an_erase_begins_anew(server):
 def test_an_erase_touches_nobody_else(server):
     observe(server, "user", "stays")
     observe(server, "session", "stays", 2)
-    before = [server.call(*q) for q in questions("user", "stays")[:16]]
+    before = [server.call(*q) for q in questions("user", "stays")[:15]]
     session = server.call("GET", "/v1/sessions/stays/export")
     observe(server, "user", "goes")
     server.ask("DELETE", "/v1/users/goes")
-    assert [server.call(*q) for q in questions("user", "stays")[:16]] == before
+    assert [server.call(*q) for q in questions("user", "stays")[:15]] == before
     server.ask("DELETE", "/v1/users/stays")
     assert server.call("GET", "/v1/sessions/stays/export") == session
     assert len(json.loads(session[1])["events"]) == 2

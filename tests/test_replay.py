@@ -1,4 +1,4 @@
-"""The same requests in the same order get the same bytes, whoever answers: one worker, four, or after a restart.
+"""The same requests in the same order get the same bytes: of one worker, of four, and after a restart.
 
 A log of requests of every kind, by many people, right and wrong ones, is sent one after the other, each on a
 connection of its own, so that any worker may get it.
@@ -28,7 +28,8 @@ def request_log(n=420, seed=5):
     events, added, log = [], [], []
 
     def path_of(who):
-        return "/v1/{0}s/{1}".format(*next(iter(who.items())))
+        ((kind, name),) = who.items()
+        return f"/v1/{kind}s/{name}"
 
     def item():
         return draw.choice([*ITEMS, *added, *added])

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import speed_tables
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -61,3 +63,9 @@ def test_a_result_says_where_it_comes_from(path):
         assert row["kind"] in ("ours", "floor", "quoted")
         assert row["kind"] != "quoted" or row["source"]
         assert row["kind"] == "quoted" or row["low"] <= row["value"] <= row["high"]
+
+
+def test_the_page_about_speed_says_what_was_measured():
+    page = speed_tables.PAGE.read_text()
+    assert set(re.findall(r"<!-- measured: ([a-z-]+) -->", page)) == set(speed_tables.TABLES)
+    assert speed_tables.rendered(page) == page, "run benchmarks/speed_tables.py"

@@ -87,7 +87,7 @@ class TestAppending:
         before = store.view("t", "u:1", 9)
         assert store.append("t", said).result() == ["duplicate", "duplicate"]
         assert store.append("t", [said[1], event("c")]).result() == ["duplicate", "stored"]
-        assert store.append("t", [dataclasses.replace(said[0], time=99.0)]).result() == ["duplicate"]
+        assert store.append("t", [said[0]._replace(time=99.0)]).result() == ["duplicate"]
         assert ids(store.view("t", "u:1", 9)) == ["a", "b", "c"]
         assert store.view("t", "u:1", 9).events[:2] == before.events
         assert store.count() == 3
@@ -100,7 +100,7 @@ class TestAppending:
     def test_an_id_used_for_another_event_stores_nothing_of_its_call(self, store, other):
         store.append("t", [event("a", value=2.0)]).result()
         with pytest.raises(ConflictError, match=r"'a' was used before"):
-            store.append("t", [event("new"), dataclasses.replace(event("a", value=2.0), **other)]).result()
+            store.append("t", [event("new"), event("a", value=2.0)._replace(**other)]).result()
         assert ids(store.view("t", "u:1", 9)) == ["a"]
         assert store.append("t", [event("new")]).result() == ["stored"]
 

@@ -53,6 +53,14 @@ def serve(
             help="Finds candidates for a model that cannot scan its catalogue.",
         ),
     ] = None,
+    approximate: Annotated[
+        str | None,
+        typer.Option(
+            "--approximate",
+            metavar="INDEX",
+            help="Searches a catalogue of millions by an index, faiss or usearch, and tells its recall.",
+        ),
+    ] = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="The playground.")] = True,
     allow_origin: Annotated[
         list[str] | None,
@@ -109,6 +117,7 @@ def serve(
         model=str(model),
         store=store,
         first_stage=None if first_stage is None else str(first_stage),
+        approximate=approximate,
         host=host,
         port=port,
         workers=workers,
@@ -143,6 +152,7 @@ def start(settings: object, screen: Output) -> None:
     from acclimate.serving.http.access import check_reachable
     from acclimate.serving.http.app import create
     from acclimate.serving.http.settings import Settings
+    from acclimate.serving.service.approximation import Approximation
     from acclimate.serving.store.opening import open_store
 
     assert isinstance(settings, Settings)
@@ -154,7 +164,9 @@ def start(settings: object, screen: Output) -> None:
             keyed = application.state.access.keyed
         else:
             # Workers open model and store themselves; what is wrong with them is said once, here.
-            load(settings.model)
+            chosen = load(settings.model)
+            if settings.index is not None:
+                Approximation(settings.index, chosen)
             if settings.first_stage:
                 load(settings.first_stage)
             application = None

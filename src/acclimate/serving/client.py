@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 from urllib.parse import quote
 
 import httpx
@@ -41,6 +41,44 @@ Id = str | int
 _AGAIN: Final = (429, 502, 503, 504)
 _LONGEST: Final = 10.0
 """Seconds between two attempts at most."""
+
+
+class Asker(TypedDict, total=False):
+    """Whom a request is about: a user, a session, events that are not stored, fields; or nobody known."""
+
+    user: Id | None
+    session: Id | None
+    events: Sequence[Mapping[str, Any]] | None
+    fields: Mapping[str, Any] | None
+
+
+class Like(TypedDict, total=False):
+    """How many items like another, and which not."""
+
+    k: int
+    exclude: Sequence[Id]
+    filter: Mapping[str, Any] | None
+
+
+class Order(Asker, total=False):
+    """How to put items in order."""
+
+    k: int
+    exclude_seen: bool
+    exclude: Sequence[Id]
+    filter: Mapping[str, Any] | None
+    diversity: float
+    pin: Mapping[Id, int] | None
+    bury: Sequence[Id]
+    strategy: str
+    deviation: bool
+
+
+class Wish(Order, total=False):
+    """What a list is to be like."""
+
+    exploration: float | None
+    explore: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,19 +194,19 @@ class Client:
 
     # -- what to show ----------------------------------------------------------------------------------------
 
-    def recommend(self, **asked: Any) -> Ranking:
+    def recommend(self, **asked: Unpack[Wish]) -> Ranking:
         """The best items; arguments as in :meth:`acclimate.serving.service.Service.recommend`."""
         return _ranking(self._ask("POST", "/v1/recommend", _told(asked)))
 
-    def rank(self, items: Sequence[Id], **asked: Any) -> Ranking:
+    def rank(self, items: Sequence[Id], **asked: Unpack[Order]) -> Ranking:
         """The given items, in order."""
         return _ranking(self._ask("POST", "/v1/rank", {"items": list(items), **_told(asked)}))
 
-    def similar(self, item: Id, **asked: Any) -> Ranking:
+    def similar(self, item: Id, **asked: Unpack[Like]) -> Ranking:
         """Items that the same people would like."""
         return _ranking(self._ask("POST", "/v1/similar", {"item": item, **_told(asked)}))
 
-    def explain(self, item: Id, **asked: Any) -> Reasons:
+    def explain(self, item: Id, **asked: Unpack[Asker]) -> Reasons:
         """Why an item scores what it scores for somebody."""
         said = self._ask("POST", "/v1/explain", {"item": item, **_told(asked)})
         parts = tuple(Part(**_of(Part, one)) for one in said["parts"])
@@ -176,7 +214,7 @@ class Client:
             said["item"], said.get("title"), parts, said["method"], said["model"], tuple(said["degraded"])
         )
 
-    def onboarding(self, k: int = 10, **asked: Any) -> Questions:
+    def onboarding(self, k: int = 10, **asked: Unpack[Asker]) -> Questions:
         """Which items to ask a newcomer about first."""
         said = self._ask("POST", "/v1/onboarding", {"k": k, **_told(asked)})
         items = tuple(Question(**{"title": None, **_of(Question, one)}) for one in said["items"])
@@ -217,8 +255,7 @@ class Client:
         self, *, pin: Mapping[Id, int] | None = None, bury: Sequence[Id] = (), exploration: float = 0.0
     ) -> int:
         """Replaces the rules; the tenant's new revision."""
-        pins = {str(item): rank for item, rank in (pin or {}).items()}
-        body = {"pin": pins, "bury": list(bury), "exploration": exploration}
+        body = _told({"pin": pin or {}, "bury": list(bury), "exploration": exploration})
         return int(self._ask("PUT", "/v1/rules", body)["revision"])
 
     # -- the server ------------------------------------------------------------------------------------------
@@ -314,8 +351,11 @@ def _error(answer: httpx.Response) -> AcclimateError:
 
 
 def _told(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said, without what is not."""
-    return {name: value for name, value in asked.items() if value is not None}
+    """What is said, without what is not; names in JSON are text."""
+    out = {name: value for name, value in asked.items() if value is not None}
+    if "pin" in out:
+        out["pin"] = {str(item): rank for item, rank in out["pin"].items()}
+    return out
 
 
 def _of(kind: type[Any], said: Mapping[str, Any]) -> dict[str, Any]:

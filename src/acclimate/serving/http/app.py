@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -79,10 +80,14 @@ def create(settings: Settings) -> Application:
     try:
         check_reachable(store, settings)
         first = load(settings.first_stage) if settings.first_stage else None
-        service = Service.open(settings.model, store, first_stage=first)
+        service = Service.open(settings.model, store, first_stage=first, approximate=settings.index)
     except BaseException:
         store.close()
         raise
+    # What stands for as long as the server does need not be searched for garbage; a catalogue of a million
+    # titles would take the collector a good part of a second each time.
+    gc.collect()
+    gc.freeze()
     return application(service, store, settings)
 
 
@@ -189,21 +194,19 @@ class Minder:
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        if not self._health.warm:
-            try:
-                self._health.warm_up()
-                log.info("ready", extra={"worker": os.getpid()})
-            # Whatever keeps it from being warm must be seen, and must not end the looking after.
-            except Exception as error:
-                log.error("warm-up failed", extra=told(error))
-                self._health.problems = (f"Warming up failed: {type(error).__name__}.",)
-        while not self._end.wait(_LOOK):
+        wait = 0.0
+        while not self._end.wait(wait):
+            wait = _LOOK
             if self._parent is not None and os.getppid() != self._parent:
                 log.error("the supervisor is gone", extra={"worker": os.getpid()})
-                signal.raise_signal(signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGTERM)
                 return
+            # Whatever goes wrong must be seen, and must not end the looking after.
             try:
+                if not self._health.warm:
+                    self._health.warm_up()
+                    log.info("ready", extra={"worker": os.getpid()})
                 self._access.look()
                 self._metrics.told(self._health.look(), not self._health.problems)
-            except AcclimateError as error:
-                log.error("looking after failed", extra=told(error))
+            except Exception as error:
+                log.error("looking after failed", extra={"worker": os.getpid(), **told(error)})

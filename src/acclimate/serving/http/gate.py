@@ -242,7 +242,9 @@ class Gate:
         )
         run = operation.run
         value = await self.work.run(
-            (operation.name, operation.kind(call)), operation.quick, lambda: run(call)
+            (operation.name, operation.kind(call)),
+            operation.quick and not operation.heavy(call),
+            lambda: run(call),
         )
         if isinstance(value, Future):
             value = await self.work.result(value)

@@ -39,7 +39,11 @@ def told(families: Iterable[Metric]) -> dict[str, Any]:
     """
     histograms: dict[str, dict[tuple[str, str], Buckets]] = {}
     requests: dict[str, int] = {}
-    sums = {"acclimate_limited_requests": 0.0, "acclimate_requests_running": 0.0, "acclimate_ready_workers": 0.0}
+    sums = {
+        "acclimate_limited_requests": 0.0,
+        "acclimate_requests_running": 0.0,
+        "acclimate_ready_workers": 0.0,
+    }
     for family in families:
         for sample in family.samples:
             labels = sample.labels

@@ -66,7 +66,8 @@ class Operation:
         run: does it, and gives the answer, or a future of it. finish: makes the answer of what came.
         gives: the type of the answer, by which it is written. body, query, answer: schemas.
         statuses: of the errors that it may answer beside the usual ones.
-        quick: whether it may be done on the event loop. kind: what decides how long it takes.
+        quick: whether it may be done on the event loop. heavy: whether a call of it must not, after all.
+        kind: what decides how long it takes.
         early: whether it answers before the server is warm.
     """
 
@@ -82,6 +83,7 @@ class Operation:
     query: Any = None
     statuses: tuple[int, ...] = ()
     quick: bool = False
+    heavy: Callable[[Call], bool] = lambda call: False
     kind: Callable[[Call], str] = lambda call: ""
     early: bool = False
     media_type: str = "application/json"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,21 +25,49 @@ _METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
 _GRACE: Final = 30
 _RETRY: Final = 1.0
 _BACKLOG: Final = 2048
+_SPREADS: Final = sys.platform == "linux"
+"""Whether connections to sockets that share a port are spread over them."""
 
 log = logging.getLogger(logs.LOGGER)
 
 
+class OwnSocket:
+    """Becomes, in whichever process it arrives, a socket of that worker's own on the port they all have.
+
+    The kernel spreads connections evenly over sockets that share a port. Over the processes that share one
+    socket it does not: whoever is awake first takes all that wait, and keeps them.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+
+    def __reduce__(self) -> tuple[Callable[[str, int], socket.socket], tuple[str, int]]:
+        return _join, (self.host, self.port)
+
+
+def _join(host: str, port: int) -> socket.socket:
+    """A socket on a port that other sockets of this user have too; it does not listen yet."""
+    family, kind, proto, _, address = _address(host, port)
+    joined = socket.socket(family, kind, proto)
+    joined.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    joined.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    joined.bind(address)
+    return joined
+
+
+def _address(host: str, port: int) -> Any:
+    return socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+
+
 def bind(settings: Settings) -> socket.socket:
-    """A socket that listens.
+    """A socket that listens, or with several workers one that keeps the port for theirs.
 
     Raises:
         UserInputError: there is no such host, the port is taken, or it may not be used.
     """
     host, port = settings.host.strip("[]"), settings.port
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        family, kind, proto, _, address = _address(host, port)
     except (socket.gaierror, UnicodeError):
         raise UserInputError(
             f"There is no host {host!r} here. Name an address of this machine: --host 127.0.0.1."
@@ -46,6 +76,11 @@ def bind(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        if settings.workers > 1 and _SPREADS:
+            # Only now, that nobody else has the port, may others join.
+            port = listener.getsockname()[1]
+            listener.close()
+            return _join(host, port)
         listener.listen(_BACKLOG)
     except PermissionError:
         listener.close()
@@ -92,7 +127,10 @@ def run(settings: Settings, listener: socket.socket, app: FastAPI | None = None)
         os.environ.update(told)
         try:
             config = _config("acclimate.serving.http.server:from_environment", settings)
-            Multiprocess(config, sockets=[listener]).run()
+            own = OwnSocket(settings.host, listener.getsockname()[1])
+            # What arrives in a worker is a socket: see OwnSocket.
+            sockets = [cast(socket.socket, own) if _SPREADS else listener]
+            Multiprocess(config, sockets=sockets).run()
         finally:
             for name, value in before.items():
                 if value is None:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from acclimate.errors import UserInputError
+from acclimate.serving.retrieval import FaissIndex, UsearchIndex
+from acclimate.serving.service.approximation import MakeIndex
 from acclimate.serving.service.limits import MOST_EVENTS, MOST_K
+
+INDEXES: Final[Mapping[str, MakeIndex]] = {FaissIndex.name: FaissIndex, UsearchIndex.name: UsearchIndex}
+"""What can search approximately, by the name that travels to the workers."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Settings:
     Attributes:
         model: the model file. store: a path of an SQLite file, or ``postgresql://...``; None means next to
             the model. first_stage: a model that finds candidates for one that cannot scan its catalogue.
+        approximate: the index that searches the catalogue, ``faiss`` or ``usearch``; None scans it exactly.
         host, port: where to listen; port 0 takes any free one. workers: processes.
         page: whether the playground is served. docs: whether the interface describes itself.
         allow_origins: web pages of other origins that browsers let ask.
@@ -56,6 +64,7 @@ class Settings:
     model: str
     store: str | None = None
     first_stage: str | None = None
+    approximate: str | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
@@ -73,6 +82,11 @@ class Settings:
     def where(self) -> str:
         """The store, said or by default."""
         return self.store or f"{self.model}.events.sqlite"
+
+    @property
+    def index(self) -> MakeIndex | None:
+        """What makes the index of approximate search, by its name."""
+        return None if self.approximate is None else INDEXES[self.approximate]
 
     @property
     def loopback(self) -> bool:
@@ -102,6 +116,8 @@ class Settings:
             raise UserInputError(f"A port goes from 0 to 65535; found {self.port}.")
         if self.workers < 1:
             raise UserInputError(f"There is at least 1 worker; found {self.workers}.")
+        if self.approximate is not None and self.approximate not in INDEXES:
+            raise UserInputError(f"Approximate search is by faiss or usearch; found {self.approximate!r}.")
         if self.log not in ("all", "errors", "none"):
             raise UserInputError(f"Requests are logged: all, errors or none; found {self.log!r}.")
         for origin in self.allow_origins:

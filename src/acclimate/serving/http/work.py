@@ -104,7 +104,13 @@ class Work:
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Does it in a thread, whatever it is."""
-        return await self.result(self._pool.submit(work))
+        future = self._pool.submit(work)
+        try:
+            return await self.result(future)
+        except asyncio.CancelledError:
+            # Nobody waits for it any more: what has not begun need not.
+            future.cancel()
+            raise
 
     async def result(self, future: Future[T]) -> T:
         """Awaits a future of another thread."""

@@ -12,6 +12,7 @@ from acclimate.model import Model
 from acclimate.serving.events import Rules
 from acclimate.serving.retrieval.base import Found
 from acclimate.serving.service.alike import Alikeness
+from acclimate.serving.service.approximation import Approximation
 from acclimate.serving.service.catalogue.catalogue import Catalogue
 from acclimate.serving.service.diversity import field_units
 from acclimate.serving.service.engine import Engine
@@ -38,17 +39,27 @@ class Branch:
         *,
         settings: Settings | None = None,
         base: Branch | None = None,
+        approximation: Approximation | None = None,
     ) -> None:
         """
         Args:
             base: the same model without a tenant's changes; what it prepared is used.
+            approximation: of the model's own scan, where there is no ``base`` that has one; other strategies
+                are exact.
         """
         self.model, self.catalogue = model, catalogue
         self._first_stage = first_stage
         self._base = base
         self._lock = threading.RLock()
         like: Engine | None = None if base is None else base.engine
-        self.engine: Engine = Engine(DEFAULT, model.recommender, model.data, catalogue, like=like)
+        self.engine: Engine = Engine(
+            DEFAULT,
+            model.recommender,
+            model.data,
+            catalogue,
+            like=like,
+            scanned=None if approximation is None else approximation.scan,
+        )
         self._engines: dict[str, Engine] = {DEFAULT: self.engine}
         self._alikeness: Alikeness | None = None
         self.revision = 0 if settings is None else settings.revision
@@ -84,6 +95,13 @@ class Branch:
                 )
             return self._engines[strategy]
 
+    def prepared(self, strategy: str, diverse: bool) -> bool:
+        """Whether such lists can be made at once, because what they need was made before."""
+        if strategy not in self._engines:
+            return False
+        likeness = self.engine.vectors is not None and self.model.data.n_users >= 2
+        return not diverse or not likeness or self._alikeness is not None
+
     def top(
         self,
         engine: Engine,
@@ -110,6 +128,8 @@ class Branch:
         """Which items are alike; None where the model kept the histories of fewer than two users."""
         if self.model.data.n_users < 2:
             return None
+        if self._alikeness is not None:
+            return self._alikeness
         with self._lock:
             if self._alikeness is None:
                 if self._base is not None and not len(self.catalogue.changed):

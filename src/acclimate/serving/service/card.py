@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from acclimate.data import Field
 from acclimate.models.base import Attributable, Incremental, Retrieval, Uncertain
+from acclimate.serving.retrieval.approximate import ApproximateScan
+from acclimate.serving.retrieval.base import Scan
 from acclimate.serving.service.deployment import Deployment
 from acclimate.serving.service.strategies import available
 
@@ -36,6 +38,7 @@ def model_card(deployment: Deployment) -> dict[str, Any]:
         "histories": model.data.n_users,
         "capabilities": [name for name, kind in capabilities.items() if isinstance(model.recommender, kind)],
         "retrieval": deployment.base.method,
+        "approximate": _approximate(deployment.base.engine.scan),
         "value": {
             "needed": values.needed,
             "min": values.low if values.ratings else None,
@@ -46,6 +49,13 @@ def model_card(deployment: Deployment) -> dict[str, Any]:
         "titles": deployment.known.title is not None,
         "strategies": available(model.data),
     }
+
+
+def _approximate(scan: Scan | None) -> dict[str, Any] | None:
+    """How much of the best an approximate scan was found to find; None where the scan is exact."""
+    if not isinstance(scan, ApproximateScan):
+        return None
+    return {"index": scan.index.name, "recall": round(scan.recall, 4), "k": scan.measured_at}
 
 
 def _field(spec: Field) -> dict[str, Any]:

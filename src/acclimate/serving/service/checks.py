@@ -9,7 +9,7 @@ from typing import Any
 from acclimate.serving.problems import RequestError
 from acclimate.serving.service.limits import LONGEST_ID, LONGEST_TEXT
 
-_LATEST = 1e11
+LATEST = 1e11
 """Seconds since epoch beyond which a time is surely milliseconds: the year 5138."""
 
 
@@ -71,7 +71,7 @@ def number(value: object, field: str, what: str) -> float:
 def time(value: object, field: str) -> float:
     """Seconds since epoch."""
     out = number(value, field, "time, in seconds since 1970,")
-    if abs(out) > _LATEST:
+    if abs(out) > LATEST:
         raise RequestError(
             "invalid_input",
             f"The time {out:.0f} looks like milliseconds; divide by 1000 to get seconds since 1970.",

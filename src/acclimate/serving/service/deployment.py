@@ -9,6 +9,7 @@ import numpy as np
 
 from acclimate.errors import AcclimateError, ModelFileError
 from acclimate.model import Model
+from acclimate.serving.service.approximation import Approximation, MakeIndex
 from acclimate.serving.service.branch import Branch
 from acclimate.serving.service.catalogue.catalogue import Catalogue
 from acclimate.serving.service.catalogue.known import Known
@@ -40,17 +41,23 @@ class Deployment:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def build(cls, model: Model, first_stage: Model | None = None) -> Deployment:
+    def build(
+        cls, model: Model, first_stage: Model | None = None, index: MakeIndex | None = None
+    ) -> Deployment:
         """Prepares a model, and tries it.
+
+        Args:
+            index: makes the index in front of its scan; None for the exact scan.
 
         Raises:
             ModelFileError: it does not answer, or its answers are not finite.
-            UserInputError: the first stage does not fit it.
+            UserInputError: the first stage does not fit it, or no index does.
         """
         known = Known(model)
         stage = None if first_stage is None else FirstStage(first_stage, known)
+        approximation = None if index is None or not len(known) else Approximation(index, model)
         try:
-            base = Branch(model, Catalogue(known), stage)
+            base = Branch(model, Catalogue(known), stage, approximation=approximation)
             built = cls(model, model.sha256, known, Values.of(model), Histories(model.data), base, stage)
             built.probe()
             # What the first request by title or search would wait for.

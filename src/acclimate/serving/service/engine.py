@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -63,11 +63,13 @@ class Engine:
         catalogue: Catalogue,
         *,
         like: Engine | None = None,
+        scanned: Callable[[Engine, Catalogue], Scan] | None = None,
     ) -> None:
         """
         Args:
             data: what the recommender's model knows of users and of kinds of values.
             like: an engine of the same recommender over the model's own catalogue; what it prepared is used.
+            scanned: makes the scan of this engine's vectors; None for the exact one.
         """
         self.name = name
         self.recommender = recommender
@@ -89,7 +91,6 @@ class Engine:
                 self.vectors = self._closed.vectors
             else:
                 self.vectors = _vectors(recommender, everything)
-            self.scan = ExactScan.build(self.vectors)
         self._own: NDArray[np.float32] | None = None
         self._own_closed: ClosedForm | None = None
         self._position: Rows = _NONE
@@ -104,6 +105,9 @@ class Engine:
             self._position = np.full(catalogue.n_items, -1, dtype=np.int64)
             self._position[catalogue.changed] = np.arange(len(catalogue.changed))
             self._replaced = catalogue.changed[catalogue.changed < catalogue.n_known]
+        if self.vectors is not None and self.scan is None:
+            # Last: to measure a scan people are adapted to.
+            self.scan = ExactScan.build(self.vectors) if scanned is None else scanned(self, catalogue)
 
     @property
     def uncertain(self) -> bool:

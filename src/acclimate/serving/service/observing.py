@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time as clock
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from acclimate.serving.events import Event
 from acclimate.serving.problems import RequestError
 from acclimate.serving.service.catalogue.catalogue import Catalogue
-from acclimate.serving.service.checks import listed, shown, text_id, time
-from acclimate.serving.service.limits import MOST_EVENTS, MOST_GIVEN
+from acclimate.serving.service.checks import LATEST, listed, shown, text_id, time
+from acclimate.serving.service.limits import LONGEST_ID, MOST_EVENTS, MOST_GIVEN, STRONGEST
 from acclimate.serving.service.values import Values
 from acclimate.serving.service.whom import somebody
 
@@ -67,7 +68,13 @@ def observed(
     events: list[Event] = []
     known: list[bool] = []
     now = clock.time()
+    plain = _plain(catalogue, values, now)
     for i, one in enumerate(listed(given, "events", MOST_EVENTS)):
+        event = plain(one)
+        if event is not None:
+            events.append(event)
+            known.append(True)
+            continue
         place = f"events.{i}"
         said = one if isinstance(one, Observation) else _observation(one, place)
         try:
@@ -78,11 +85,7 @@ def observed(
             raise RequestError("invalid_input", "The event has no item.", field=f"{place}.item")
         row = catalogue.look(said.item, f"{place}.item")
         if row >= 0:
-            item = (
-                said.item
-                if isinstance(said.item, str) and said.item in catalogue.known.rows
-                else catalogue.text(row)
-            )
+            item = catalogue.text(row)
         elif unknown_items == "store":
             item = text_id(said.item, f"{place}.item", "item")
         else:
@@ -102,6 +105,53 @@ def observed(
         )
         known.append(row >= 0)
     return events, known
+
+
+def _plain(catalogue: Catalogue, values: Values, now: float) -> Callable[[object], Event | None]:
+    """What makes an event of a dict in which everything is as plain as can be; None for every other.
+
+    Nearly all events of a large batch are such, and reading them so takes a fifth of the time. What is
+    refused here is not wrong: it is looked at closely by :func:`observed`.
+    """
+    rows, keys, longest, needed = catalogue.known.rows, _KEYS, LONGEST_ID, values.needed
+    low, high = (values.low, values.high) if values.ratings else (math.ulp(0.0), STRONGEST)
+    numbers = (int, float)
+
+    def event(one: object) -> Event | None:  # noqa: PLR0911 - each refusal is a line
+        if type(one) is not dict or not one.keys() <= keys:
+            return None
+        get = one.get
+        user, item, value, name, when = get("user"), get("item"), get("value"), get("id"), get("time")
+        if type(item) is int:
+            item = str(item) if 0 <= item < 2**63 else None
+        if type(user) is not str or get("session") is not None or type(item) is not str or item not in rows:
+            return None
+        if not user or len(user) > longest or not user.isascii() or not user.isprintable():
+            return None
+        if name is None:
+            name = uuid.uuid4().hex
+        elif (
+            type(name) is not str
+            or not name
+            or len(name) > longest
+            or not name.isascii()
+            or not name.isprintable()
+        ):
+            return None
+        if value is None:
+            if needed:
+                return None
+        elif type(value) not in numbers or not low <= value <= high:
+            return None
+        else:
+            value = float(value)
+        if when is None:
+            when = now
+        elif type(when) not in numbers or not 0 <= when <= LATEST:
+            return None
+        return Event(name, "u:" + user, item, value, float(when))
+
+    return event
 
 
 def brought(given: object, catalogue: Catalogue, values: Values) -> Sequence[Given]:

@@ -29,6 +29,7 @@ from acclimate.serving.service.answers import (
     Reasons,
     Receipt,
 )
+from acclimate.serving.service.approximation import MakeIndex
 from acclimate.serving.service.catalogue.catalogue import Catalogue
 from acclimate.serving.service.catalogue.fields import named, told
 from acclimate.serving.service.checks import listed, mapped, share, shown, text_id, truth, whole
@@ -78,6 +79,7 @@ class Service:
         *,
         path: Path | None = None,
         first_stage: Model | None = None,
+        approximate: MakeIndex | None = None,
         classes: Iterable[type] = (),
         histories_tenant: str | None = "default",
         remembered: int = 10_000,
@@ -89,6 +91,7 @@ class Service:
         self._deployment = deployment
         self._path = path
         self._first_stage = first_stage
+        self._approximate = approximate
         self._classes = tuple(classes)
         self._states = States(remembered)
         self._scenes = Scenes(store, self._states, self.counts, histories_tenant)
@@ -106,6 +109,7 @@ class Service:
         store: Store,
         *,
         first_stage: str | Path | Model | None = None,
+        approximate: MakeIndex | None = None,
         classes: Iterable[type] = (),
         histories_tenant: str | None = "default",
         remembered: int = 10_000,
@@ -118,6 +122,9 @@ class Service:
             store: where events are kept; it stays the caller's to close.
             first_stage: a model with vectors over the same ids, for a recommender without any and a catalogue
                 too large to score whole.
+            approximate: what makes an index of item vectors, such as
+                :class:`~acclimate.serving.retrieval.FaissIndex`, for a catalogue of millions; None for the
+                exact scan. Its recall is measured on people whom the model remembers.
             classes: of your own recommenders that a file may hold.
             histories_tenant: whose users the model's histories are; None for nobody's.
             remembered: people whose state is kept at hand.
@@ -125,6 +132,8 @@ class Service:
 
         Raises:
             ModelFileError: the model is damaged or does not answer.
+            UserInputError: the first stage or approximate search does not fit the model, or what it needs is
+                not installed.
         """
         path = None if isinstance(model, Model) else Path(model)
         read_as = None if path is None else signature(path)
@@ -132,10 +141,11 @@ class Service:
         chosen = model if isinstance(model, Model) else load(model, classes=classes)
         first = load(first_stage, classes=classes) if isinstance(first_stage, str | Path) else first_stage
         return cls(
-            Deployment.build(chosen, first),
+            Deployment.build(chosen, first, approximate),
             store,
             path=path,
             first_stage=first,
+            approximate=approximate,
             classes=classes,
             histories_tenant=histories_tenant,
             remembered=remembered,
@@ -510,6 +520,10 @@ class Service:
         """Whether it can answer: a model is in use, and it is not closed."""
         return not self._closed
 
+    def prepared(self, tenant: str, *, strategy: str = DEFAULT, diversity: float = 0.0) -> bool:
+        """Whether a list takes no longer than any other: some make tables for themselves when first asked."""
+        return self._deployment.branch(tenant).prepared(strategy, diversity != 0)
+
     @property
     def model_sha256(self) -> str:
         """Of the model in use."""
@@ -565,7 +579,7 @@ class Service:
                 if model.sha256 == self._deployment.sha256:
                     self._failure = None
                     return False
-                built = Deployment.build(model, self._first_stage)
+                built = Deployment.build(model, self._first_stage, self._approximate)
             except AcclimateError as error:
                 self._failure = str(error)
                 self.counts.reloads_failed += 1

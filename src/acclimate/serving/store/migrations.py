@@ -26,6 +26,8 @@ class Migration:
 # taken back or erased keeps nothing but its number: rows are never removed, so that numbers are never given
 # twice, and no page of the table is ever merged with another, which would leave copies of other people's rows
 # in free space. `by_key` and `by_person` index the rows up to `store.folded`; the rest is indexed in memory.
+# `store` has one row, so that a reader sees with one look what has changed: the newest number, how many were
+# erased, how many revisions all tenants have had.
 # PostgreSQL gives numbers from `acclimate_store.seq`, whose row is also the lock that puts the writers of all
 # processes in one order.
 MIGRATIONS = (
@@ -33,8 +35,9 @@ MIGRATIONS = (
         1,
         sqlite=(
             "CREATE TABLE store (one INTEGER PRIMARY KEY CHECK (one = 1), events INTEGER NOT NULL, "
-            "folded INTEGER NOT NULL, touched INTEGER NOT NULL)",
-            "INSERT INTO store VALUES (1, 0, 0, 0)",
+            "top INTEGER NOT NULL, folded INTEGER NOT NULL, erasures INTEGER NOT NULL, "
+            "revisions INTEGER NOT NULL, touched INTEGER NOT NULL)",
+            "INSERT INTO store VALUES (1, 0, 0, 0, 0, 0, 0)",
             "CREATE TABLE events (seq INTEGER PRIMARY KEY, key BLOB, person BLOB, tenant TEXT, user TEXT, "
             "id TEXT, item TEXT, value REAL, time REAL, undone BLOB)",
             "CREATE TABLE by_key (key BLOB PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID",

@@ -106,9 +106,7 @@ class SqliteLedger:
                 self._connection = self._file.connect()
             connection = self._connection
             connection.execute("BEGIN IMMEDIATE")
-            folded, top = connection.execute(
-                "SELECT folded, ifnull((SELECT max(seq) FROM events), 0) FROM store"
-            ).fetchone()
+            folded, top = connection.execute("SELECT folded, top FROM store").fetchone()
             # A writer holds the newest snapshot there can be, so this cannot be too old.
             self._recent.read(folded, top, lambda after, top: tail(connection, after, top))
         self._folded = folded
@@ -196,6 +194,7 @@ class SqliteLedger:
             self._blank(NUMBERED, numbers)
             self._do.execute("INSERT INTO events (person) VALUES (?)", (person,))
             self._do.execute("INSERT OR IGNORE INTO erased VALUES (?)", (digest,))
+            self._do.execute("UPDATE store SET erasures = erasures + 1")
         self._top += 1
         self._entries.append((self._top, None, person))
         self._events -= count
@@ -230,8 +229,8 @@ class SqliteLedger:
 
     def commit(self) -> None:
         with self._guard():
-            if self._events:
-                self._do.execute("UPDATE store SET events = events + ?", (self._events,))
+            if self._entries:
+                self._do.execute("UPDATE store SET events = events + ?, top = ?", (self._events, self._top))
             self._do.execute("COMMIT")
         self._recent.wrote(self._before, self._entries)
         self._rows += len(self._entries)
@@ -312,6 +311,7 @@ class SqliteLedger:
                 f"INSERT INTO tenants VALUES (?, 1, ?) ON CONFLICT (tenant) DO UPDATE SET {how}",
                 (tenant, rules),
             )
+            self._do.execute("UPDATE store SET revisions = revisions + 1")
             found = self._do.execute("SELECT revision FROM tenants WHERE tenant = ?", (tenant,)).fetchone()
         revision: int = found[0]
         return revision

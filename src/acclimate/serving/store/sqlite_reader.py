@@ -7,7 +7,7 @@ import json
 import sqlite3
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from acclimate.errors import StoreError
 from acclimate.serving.store.base import StoredKey
@@ -15,13 +15,13 @@ from acclimate.serving.store.ledger import EventRow
 from acclimate.serving.store.recent import Recent
 from acclimate.serving.store.sqlite_file import SqliteFile, tail
 
-HEAD = (
-    "SELECT folded, ifnull((SELECT max(seq) FROM events), 0), "
-    "ifnull((SELECT revision FROM tenants WHERE tenant = ?1), 0), "
-    "EXISTS (SELECT 1 FROM erased WHERE digest = ?2), "
-    "ifnull((SELECT seq FROM by_person WHERE person = ?3 AND seq <= ?4 ORDER BY seq DESC LIMIT 1), 0) "
-    "FROM store"
+HEAD = "SELECT folded, top, revisions, erasures FROM store"
+REVISION = "SELECT ifnull((SELECT revision FROM tenants WHERE tenant = ?), 0)"
+ERASED = "SELECT EXISTS (SELECT 1 FROM erased WHERE digest = ?)"
+LAST_FOLDED = (
+    "SELECT ifnull((SELECT seq FROM by_person WHERE person = ? AND seq <= ? ORDER BY seq DESC LIMIT 1), 0)"
 )
+KEPT = 100_000
 FEW = 8
 BY_NUMBER = "SELECT id, item, value, time FROM events WHERE seq IN ({}) AND id IS NOT NULL ORDER BY seq DESC"
 BY_FEW, BY_MANY = BY_NUMBER.format(",".join("?" * FEW)), BY_NUMBER.format("SELECT value FROM json_each(?)")
@@ -33,12 +33,22 @@ KEYS = "SELECT id, digest, tenant, scopes, name, created FROM keys"
 EVERYTHING = 1 << 62
 
 
+Head = tuple[int, int, int, int]
+"""folded, top, revisions, erasures."""
+K = TypeVar("K")
+V = TypeVar("V")
+
+
 class SqliteReader:
     """Connections that read, as many as there are readers at once: see :class:`Reader`."""
 
     def __init__(self, file: SqliteFile, recent: Recent) -> None:
         self._file, self._recent = file, recent
         self._idle: deque[sqlite3.Connection] = deque()
+        # What is known, and as of which number of revisions, of erasures, or of folded rows.
+        self._revisions: dict[str, tuple[int, int]] = {}
+        self._erasures: dict[bytes, tuple[int, bool]] = {}
+        self._lasts: dict[bytes, tuple[int, int]] = {}
         self._closed = False
 
     def view(
@@ -48,7 +58,10 @@ class SqliteReader:
             quick = self._unchanged(connection, tenant, digest, seen)
             if quick is not None:
                 return quick
-            revision, erased, base, numbers, last = self._head(connection, tenant, digest)
+            head, base, numbers = self._begin(connection, digest[:16])
+            revision = self._revision(connection, tenant, head)
+            erased = self._erased(connection, digest, head)
+            last = numbers[-1] if numbers else self._last_folded(connection, digest[:16], base)
             rows = None if last == seen else _newest(connection, digest[:16], base, numbers, limit)
             connection.execute("COMMIT")
         return revision, erased, last, rows
@@ -56,38 +69,65 @@ class SqliteReader:
     def _unchanged(
         self, connection: sqlite3.Connection, tenant: str, digest: bytes, seen: int
     ) -> tuple[int, bool, int, None] | None:
-        """The answer where nothing about a person has changed, which takes one statement; else None."""
+        """The answer where nothing about a person has changed, which takes one look at one row; else None."""
         recent, person = self._recent, digest[:16]
-        base = recent.base
-        _, top, revision, erased, last = connection.execute(HEAD, (tenant, digest, person, base)).fetchone()
-        bound, numbers = recent.of(person, top)
-        last = numbers[-1] if numbers else last if bound else 0
-        # Nothing but this moment's rows, all of them, may have been looked at.
-        if last == seen and recent.upto == top and recent.base == base:
-            return revision, bool(erased), last, None
-        return None
+        revision, erased = self._revisions.get(tenant), self._erasures.get(digest)
+        folded = self._lasts.get(person)
+        if revision is None or erased is None:
+            return None
+        head = connection.execute(HEAD).fetchone()
+        _, top, revisions, erasures = head
+        base, numbers = recent.of(person, top)
+        if numbers:
+            last = numbers[-1]
+        elif base == 0:
+            last = 0
+        elif folded is not None and folded[0] == base:
+            last = folded[1]
+        else:
+            return None
+        # All rows up to this moment, and none after it, must have been looked at.
+        if last != seen or recent.upto != top or revision[0] != revisions or erased[0] != erasures:
+            return None
+        return revision[1], erased[1], last, None
 
-    def _head(
-        self, connection: sqlite3.Connection, tenant: str, digest: bytes
-    ) -> tuple[int, bool, int, list[int], int]:
-        """Begins a transaction: revision, erased, where the person's rows are, and the number of the last."""
-        recent, person = self._recent, digest[:16]
+    def _begin(self, connection: sqlite3.Connection, person: bytes) -> tuple[Head, int, list[int]]:
+        """Begins a transaction: what its moment is like, and where a person's rows are (see Recent.of)."""
+        recent = self._recent
         while True:
             connection.execute("BEGIN")
-            folded, top, revision, erased, _ = connection.execute(
-                HEAD, (tenant, digest, person, 0)
-            ).fetchone()
+            head: Head = connection.execute(HEAD).fetchone()
+            folded, top = head[:2]
             if recent.read(folded, top, lambda after, top: tail(connection, after, top)):
                 base, numbers = recent.of(person, top)
                 # It may have been dropped meanwhile, for a younger snapshot than this one.
                 if base <= folded:
-                    break
+                    return head, base, numbers
             connection.execute("COMMIT")
-        last = numbers[-1] if numbers else 0
-        if not numbers and base:
-            found = connection.execute(HEAD, (tenant, digest, person, base)).fetchone()
-            last = found[-1]
-        return revision, bool(erased), base, numbers, last
+
+    def _revision(self, connection: sqlite3.Connection, tenant: str, head: Head) -> int:
+        known = self._revisions.get(tenant)
+        if known is None or known[0] != head[2]:
+            known = head[2], connection.execute(REVISION, (tenant,)).fetchone()[0]
+            _keep(self._revisions, tenant, known)
+        return known[1]
+
+    def _erased(self, connection: sqlite3.Connection, digest: bytes, head: Head) -> bool:
+        known = self._erasures.get(digest)
+        if known is None or known[0] != head[3]:
+            known = head[3], bool(connection.execute(ERASED, (digest,)).fetchone()[0])
+            _keep(self._erasures, digest, known)
+        return known[1]
+
+    def _last_folded(self, connection: sqlite3.Connection, person: bytes, base: int) -> int:
+        """The number of a person's last row in the file's index, which stays so while ``base`` does."""
+        if not base:
+            return 0
+        known = self._lasts.get(person)
+        if known is None or known[0] != base:
+            known = base, connection.execute(LAST_FOLDED, (person, base)).fetchone()[0]
+            _keep(self._lasts, person, known)
+        return known[1]
 
     def settings(self, tenant: str) -> tuple[int, str | None, list[tuple[str, str]]]:
         rows = self._read(
@@ -102,7 +142,7 @@ class SqliteReader:
 
     def export(self, digest: bytes) -> list[EventRow]:
         with self._connection() as connection:
-            _, _, base, numbers, _ = self._head(connection, "", digest)
+            _, base, numbers = self._begin(connection, digest[:16])
             rows = _newest(connection, digest[:16], base, numbers, EVERYTHING)
             connection.execute("COMMIT")
         rows.reverse()
@@ -153,6 +193,12 @@ class SqliteReader:
         self._idle.append(connection)
         if self._closed:
             self.close()
+
+
+def _keep(known: dict[K, V], key: K, value: V) -> None:
+    if len(known) >= KEPT:
+        known.clear()
+    known[key] = value
 
 
 def _newest(

@@ -63,6 +63,14 @@ def _kind(call: Call) -> str:
     return str(call.body.get("strategy", "default"))
 
 
+def _heavy(call: Call) -> bool:
+    body = call.body
+    if not ("strategy" in body or "diversity" in body):
+        return False
+    strategy, diversity = body.get("strategy", "default"), body.get("diversity", 0.0)
+    return not call.service.prepared(call.tenant, strategy=strategy, diversity=diversity)
+
+
 OPERATIONS = (
     Operation(
         "POST",
@@ -75,6 +83,7 @@ OPERATIONS = (
         finish=_list,
         body=schemas.RecommendIn,
         quick=True,
+        heavy=_heavy,
         kind=_kind,
     ),
     Operation(
@@ -88,6 +97,7 @@ OPERATIONS = (
         finish=_list,
         body=schemas.RankIn,
         quick=True,
+        heavy=_heavy,
         kind=_kind,
     ),
     Operation(

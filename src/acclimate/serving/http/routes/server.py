@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_json
@@ -28,12 +29,20 @@ def status(call: Call) -> dict[str, Any]:
     metrics.serves(said["model"]["sha256"])
     return {
         **said,
+        "model": {**said["model"], "bytes": _size(said["model"]["file"])},
         "began": metrics.began,
         "model_since": metrics.model_since,
         "problems": list(call.ready),
         "notes": list(call.notes),
         **numbers.told(metrics.together().collect()),
     }
+
+
+def _size(file: str | None) -> int | None:
+    try:
+        return None if file is None else Path(file).stat().st_size
+    except OSError:
+        return None
 
 
 def healthz(call: Call) -> dict[str, str]:

@@ -48,37 +48,48 @@ function reach(one, items) {
   return [Math.min(...inside), Math.max(...inside)];
 }
 
+const known = (one) => one.deviation !== undefined && one.deviation !== null;
+
+/** How sure a score is, in words; null where the model does not know. */
+export function sureness(one, items, scale, decimals) {
+  if (!known(one)) return null;
+  const clip = (x) => (scale.kind === "rating" ? Math.min(scale.high, Math.max(scale.low, x)) : x);
+  const from = number(clip(one.score - one.deviation), decimals);
+  const to = number(clip(one.score + one.deviation), decimals);
+  const [best, worst] = reach(one, items);
+  const all = best === 1 && worst === items.length;
+  const places = all ? `any of these ${items.length} places` : best === worst ? `no other place than ${best}` : `any place from ${best} to ${worst}`;
+  return `Two chances in three that the score is between ${from} and ${to}. That wide, it could stand at ${places}.`;
+}
+
 /** The ends of the axis on which a list is drawn. */
 export function axisOf(items, scale) {
-  if (scale.kind === "rating") return [scale.low, scale.high];
   const ends = items.flatMap((one) => [one.score - (one.deviation ?? 0), one.score + (one.deviation ?? 0)]);
   const low = Math.min(...ends);
   const high = Math.max(...ends);
+  if (scale.kind === "rating") {
+    // Whole ratings around the list, so that what differs can be seen to differ.
+    const [from, to] = [Math.max(scale.low, Math.floor(low)), Math.min(scale.high, Math.ceil(high))];
+    return to > from ? [from, to] : [scale.low, scale.high];
+  }
   return high > low ? [low, high] : [low - 1, high + 1];
 }
 
 /** Score and deviation drawn, in figures, and in words. */
 function sure(one, items, scale, [low, high], decimals) {
   const at = (x) => `${Math.min(100, Math.max(0, (100 * (x - low)) / (high - low)))}%`;
-  const known = one.deviation !== undefined && one.deviation !== null;
   const style = { "--at": at(one.score) };
-  if (known) Object.assign(style, { "--from": at(one.score - one.deviation), "--to": at(one.score + one.deviation) });
-  let words = "";
-  if (known) {
-    const clip = (x) => (scale.kind === "rating" ? Math.min(scale.high, Math.max(scale.low, x)) : x);
-    const [best, worst] = reach(one, items);
-    const places = best === worst ? `place ${best}` : `places ${best} to ${worst}`;
-    words = `likely ${number(clip(one.score - one.deviation), decimals)} to ${number(clip(one.score + one.deviation), decimals)}; could be ${places}`;
-  }
+  if (known(one)) Object.assign(style, { "--from": at(one.score - one.deviation), "--to": at(one.score + one.deviation) });
+  const words = sureness(one, items, scale, decimals);
   return h(
     "div",
-    { class: "sure", title: words || null },
-    silent("span", { class: "interval", style }, known ? h("span", { class: "spread" }) : null, h("span", { class: "dot" })),
+    { class: "sure", title: words },
+    silent("span", { class: "interval", style }, known(one) ? h("span", { class: "spread" }) : null, h("span", { class: "dot" })),
     h(
       "span",
       { class: "figures" },
       h("strong", {}, number(one.score, decimals)),
-      known ? h("span", {}, silent("span", {}, ` ±\u2009${number(one.deviation, decimals)}`), hidden(`, ${words}`)) : null,
+      known(one) ? h("span", {}, silent("span", {}, ` ±\u2009${number(one.deviation, decimals)}`), hidden(`. ${words}`)) : null,
     ),
   );
 }

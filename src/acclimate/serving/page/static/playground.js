@@ -4,7 +4,7 @@ import { ask, get, post } from "./api.js";
 import { $, announce, h, hidden, silent } from "./dom.js";
 import * as keep from "./keep.js";
 import * as key from "./key.js";
-import { draw, keyOf, movesOf, summary } from "./list.js";
+import { axisOf, draw, keyOf, movesOf, summary, sureness } from "./list.js";
 import * as notices from "./notices.js";
 import { rater } from "./rate.js";
 import { combobox } from "./search.js";
@@ -51,13 +51,9 @@ async function start() {
   } catch (error) {
     return failed(error, start);
   }
-  scale = card.predicts_ratings ? { kind: "rating", low: card.value_range[0], high: card.value_range[1] } : { kind: "choice" };
-  $("served").textContent = `${card.name}: ${many(card.items, "item")}, ${card.learner}`;
+  scale = card.scale === "rating" ? { kind: "rating", low: card.value.min, high: card.value.max } : { kind: "choice" };
+  $("served").textContent = `${card.learner} on ${card.data}, ${many(card.items, "item")}`;
   $("pick-title").textContent = scale.kind === "rating" ? "Rate something you know" : "Pick something you like";
-  $("legend").textContent =
-    scale.kind === "rating"
-      ? `The dot is the rating expected of you, from ${number(scale.low, 0)} to ${number(scale.high, 0)}; two times in three the truth is within the bar.`
-      : "The dot is the score, which only orders; two times in three the truth is within the bar.";
   for (const event of log) if (event.state === "saving") event.state = "unknown";
   return refresh({ loading: true });
 }
@@ -97,8 +93,8 @@ async function refresh({ action = null, began = null, stored = null, loading = f
 /** Takes the server's word for what this session did, where this tab remembers otherwise. */
 async function agree(data, signal) {
   const known = log.filter((event) => event.state === "stored");
-  const counts = [known.length, new Set(known.map((event) => keyOf(event.item))).size];
-  if (known.length === log.length && counts.includes(data.events)) return;
+  const counted = new Set(known.map((event) => keyOf(event.item))).size;
+  if (known.length === log.length && counted === data.events) return;
   if (!data.events || !data.items.length) log = [];
   else {
     try {
@@ -158,6 +154,7 @@ function told(item) {
 async function compare(signal) {
   const ask = async ([strategy]) => {
     if (strategy === "default") return ranking;
+    if (!card.strategies.includes(strategy)) return new Error("This model cannot show it: it kept no histories, or too many.");
     try {
       return (await post("/v1/recommend", { session, k: K, strategy }, { signal })).data;
     } catch (error) {
@@ -282,10 +279,24 @@ function drawAll(before) {
   const rated = ranking.items.length ? "" : "There is nothing left to recommend: you have met every item.";
   $("list-empty").hidden = ranking.items.length > 0;
   $("list-empty").textContent = rated;
-  $("legend").hidden = ranking.items.length === 0 || ranking.items[0].deviation === undefined;
+  $("legend").hidden = ranking.items.length === 0;
+  $("list").classList.toggle("cold", !ranking.events && !before);
+  $("legend").textContent = legend();
   draw($("list"), ranking.items, { moves, scale, decimals: decimals(), actions, below, note });
   drawLog();
   restore(focused);
+}
+
+function legend() {
+  if (!ranking.items.length) return "";
+  const [low, high] = axisOf(ranking.items, scale);
+  const dot =
+    scale.kind === "rating"
+      ? `The dot is the rating expected of you, on a line from ${short(low)} to ${short(high)}`
+      : "The dot is the score, which says nothing but the order";
+  return ranking.items[0].deviation === undefined
+    ? `${dot}. This model does not say how sure it is.`
+    : `${dot}; the bar reaches one standard deviation to each side: about two chances in three.`;
 }
 
 /** Where the focus is inside the list, in terms that outlive a redraw. */
@@ -303,7 +314,7 @@ function restore(where) {
 
 const note = (one) => {
   const told = reasons.get(keyOf(one.item));
-  return (told ? brief(told) : null) ?? "";
+  return (told ? brief(told, decimals()) : null) ?? "";
 };
 
 function actions(one) {
@@ -341,7 +352,7 @@ const raterOf = (one) => rater(scale, label(one), (value) => (open.delete(`rate:
 
 function whyOf(one) {
   const told = reasons.get(keyOf(one.item));
-  return told ? table(told, label(one), one.score, scale) : h("p", { class: "hint" }, "Asking …");
+  return told ? table(told, label(one), one.score, scale, sureness(one, ranking.items, scale, decimals())) : h("p", { class: "hint" }, "Asking …");
 }
 
 function flip(one, what, button) {

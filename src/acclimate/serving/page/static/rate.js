@@ -63,6 +63,7 @@ export function rater(scale, title, say, { current = null, chosen = "I like it" 
       class: "rater",
       role: "group",
       "aria-label": `Rate ${title}`,
+      style: { "--steps": values.length },
       onkeydown: (event) => {
         if (event.ctrlKey || event.metaKey || event.altKey) return;
         const wanted = buttons.find((button) => button.dataset.value === event.key);
@@ -73,8 +74,8 @@ export function rater(scale, title, say, { current = null, chosen = "I like it" 
         }
       },
     },
-    h("span", { class: "end", "aria-hidden": "true" }, "poor"),
     h("span", { class: "segments" }, ...buttons),
+    h("span", { class: "end", "aria-hidden": "true" }, "poor"),
     h("span", { class: "end", "aria-hidden": "true" }, "great"),
   );
 }

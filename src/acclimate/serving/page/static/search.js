@@ -12,6 +12,7 @@ export function combobox({ choose, failed }) {
   const input = $("search");
   const list = $("found");
   const hint = $("search-hint");
+  const idle = hint.textContent;
   let items = [];
   let active = -1;
   let asking = null;
@@ -37,7 +38,7 @@ export function combobox({ choose, failed }) {
   function pick(index) {
     const item = items[index];
     input.value = "";
-    hint.textContent = "";
+    hint.textContent = idle;
     clearTimeout(timer);
     asking?.abort();
     close();
@@ -75,7 +76,7 @@ export function combobox({ choose, failed }) {
     const text = input.value.trim();
     asking?.abort();
     if (!text) {
-      hint.textContent = "";
+      hint.textContent = idle;
       close();
       return;
     }
@@ -119,7 +120,7 @@ export function combobox({ choose, failed }) {
       if (open) close();
       else {
         input.value = "";
-        hint.textContent = "";
+        hint.textContent = idle;
       }
     }
   });

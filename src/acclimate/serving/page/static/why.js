@@ -18,11 +18,10 @@ export function partsOf(reasons) {
 }
 
 /** One line: the events that moved it most. */
-export function brief(reasons) {
+export function brief(reasons, decimals) {
   const { events } = partsOf(reasons);
   const most = events.slice(0, 2).filter((part) => part.contribution !== 0);
   if (!most.length) return null;
-  const decimals = decimalsFor(Math.abs(most[0].contribution));
   return h(
     "span",
     {},
@@ -50,8 +49,13 @@ function bar(from, to, low, high) {
   );
 }
 
-/** The whole table. `score` is what the list shows, which is clipped to the scale. */
-export function table(reasons, title, score, scale) {
+/**
+ * The whole table.
+ *
+ * Args:
+ *   score: what the list shows, which is clipped to the scale. sure: how sure that is, in words, or null.
+ */
+export function table(reasons, title, score, scale, sure) {
   const { prior, rest, total, events } = partsOf(reasons);
   const shown = events.slice(0, MOST);
   const others = events.slice(MOST).reduce((sum, part) => sum + part.contribution, 0);
@@ -97,5 +101,6 @@ export function table(reasons, title, score, scale) {
         : "Leave-one-out: what the score would lose without that click; the rest is what no single click accounts for.",
       clipped,
     ),
+    ...(sure ? [h("p", { class: "hint how-sure" }, sure)] : []),
   );
 }

@@ -22,7 +22,7 @@ export const decimalsFor = (spread) =>
   spread > 0 ? Math.min(5, Math.max(1, Math.ceil(1 - Math.log10(spread)))) : 2;
 
 export const milliseconds = (ms) =>
-  ms >= 995 ? `${(ms / 1000).toFixed(1)} s` : ms >= 99.5 ? `${ms.toFixed(0)} ms` : ms >= 9.95 ? `${ms.toFixed(1)} ms` : `${ms.toFixed(2)} ms`;
+  ms >= 995 ? `${(ms / 1000).toFixed(1)} s` : `${ms.toFixed(ms >= 99.5 ? 0 : ms >= 0.995 ? 1 : 2)} ms`;
 
 export function duration(seconds) {
   if (seconds < 60) return many(Math.floor(seconds), "second");

@@ -35,8 +35,10 @@ class Histories:
     def of(self, user: str) -> History | None:
         """The history of a user; None for somebody whom the model never met."""
         row = self._rows.get(user)
-        if row is None:
-            return None
+        return None if row is None else self.at(row)
+
+    def at(self, row: int) -> History:
+        """The history of the user at a row of the model's data."""
         inter = self._inter
         start, end = inter.offsets[row : row + 2].tolist()
         times = None if inter.times is None else inter.times[start:end].tolist()
