@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 import httpx
 import numpy as np
@@ -171,14 +172,11 @@ def test_a_filter_is_honoured_and_a_narrow_one_is_answered_exactly(quick, exact,
     answer = quick.recommend(T, events=LIKED, k=25, filter={"genre": wanted})
     assert len(answer.items) == 25
     assert {genre[int(item[1:])] for item in rows_of(answer)} == {wanted}
-    quick.add_items("narrow", [{"item": f"x{i}", "fields": {"genre": wanted}} for i in range(3)])
-    far = [f"i{i}" for i in range(N_ITEMS) if i % 500]
-    few = [quick.recommend("narrow", events=LIKED, k=10, exclude=far[i : i + 990]) for i in (0, 990)]
-    assert all(len(one.items) == 10 for one in few)
-    everything_else = far[:1000]
-    left = quick.recommend(T, events=LIKED, k=1000, exclude=everything_else)
-    assert len(left.items) == 1000
-    assert not set(rows_of(left)) & set(everything_else)
+    length = model.data.items.to_frame()["length"].sort().to_list()
+    few = {"length": {"min": length[100], "max": length[104]}}
+    answers = [one.recommend(T, events=LIKED, k=10, filter=few) for one in (quick, exact)]
+    assert answers[0] == answers[1]
+    assert 1 <= len(answers[0].items) <= 10
 
 
 # -- items that came after the model -----------------------------------------------------------------------
@@ -186,16 +184,18 @@ def test_a_filter_is_honoured_and_a_narrow_one_is_answered_exactly(quick, exact,
 
 @pytest.fixture(scope="module")
 def fond():
-    """A model of people who love the one item in forty whose genre is jazz, and so what is new of it."""
+    """A model of people who love the one item in eighty whose genre is jazz, and so what is new of it."""
     data = synthetic_world(200, 2000, events=(10, 30), seed=6).dataset
-    genre = ["jazz" if i % 40 == 0 else "rock" for i in range(2000)]
+    genre = ["jazz" if i % 80 == 0 else "rock" for i in range(2000)]
     items = FeatureTable.from_frame(pl.DataFrame({"genre": genre}), {"genre": "categorical"})
     events = data.interactions
-    values = torch.where(events.items % 40 == 0, 5.0, 2.0 + 0.25 * (events.items % 3))
+    values = torch.where(events.items % 80 == 0, 5.0, 2.0 + 0.25 * (events.items % 3))
     loved = replace(data, items=items, interactions=replace(events, values=values))
     return fit(loved, replace(ac.ridge(), embedding_size=16, epochs=60))
 
 
+# A small cluster may hold less than a list; then the exact scan answers, which is not what is tried here.
+@pytest.mark.parametrize("index", [partial(FaissIndex, clusters=1), UsearchIndex], ids=["faiss", "usearch"])
 def test_added_items_are_found_wherever_the_exact_scan_finds_them(fond, index):
     service, whole = serve(fond, approximate=index), serve(fond)
     new = [{"item": f"new{i}", "fields": {"genre": "jazz" if i % 2 else "rock"}} for i in range(40)]
@@ -203,9 +203,9 @@ def test_added_items_are_found_wherever_the_exact_scan_finds_them(fond, index):
     for one in (service, whole):
         one.add_items(T, new)
     for who in ids(fond)[:60]:
-        answer = service.recommend(T, user=who, k=60)
-        wanted = {item for item in rows_of(whole.recommend(T, user=who, k=60)) if item.startswith("new")}
-        assert len(wanted) >= 10
+        answer = service.recommend(T, user=who, k=40)
+        wanted = {item for item in rows_of(whole.recommend(T, user=who, k=40)) if item.startswith("new")}
+        assert len(wanted) >= 5
         assert {item for item in rows_of(answer) if item.startswith("new")} >= wanted
         assert not answer.exact
     assert service.model_card()["approximate"] == before

@@ -905,6 +905,18 @@ def test_workers_whose_supervisor_is_killed_end(files, tmp_path):
         until(gone, 30)
 
 
+def test_workers_that_cannot_start_wait_and_can_be_ended(files, tmp_path):
+    path = tmp_path / "m.acc"
+    path.write_bytes((files / "m.acc").read_bytes())
+    words = ("--workers", 2, "--store", tmp_path / "s", "--no-page")
+    with serving(tmp_path, path, *words, ready=False) as running:
+        # The supervisor has read the model; its workers find another.
+        (tmp_path / "torn").write_bytes(b"torn")
+        (tmp_path / "torn").rename(path)
+        until(lambda: "cannot start yet" in running.log.read_text())
+        assert running.end() in (0, 143)
+
+
 def test_a_server_that_is_not_warm_asks_to_come_back(model):
     with here(model) as running:
         running.app.state.health.warm = False

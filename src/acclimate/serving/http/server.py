@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -155,14 +156,22 @@ def from_environment() -> FastAPI:
     from acclimate.serving.http.app import create
 
     settings = Settings.from_json(told)
+    # The server has taken over what ends it, but looks only once it runs; before, there is nothing to finish.
+    handlers = {kind: signal.signal(kind, signal.SIG_DFL) for kind in (signal.SIGTERM, signal.SIGINT)}
     while True:
         # Its supervisor has seen that all this can be opened. What is amiss now will be mended, or the
         # supervisor ended; a worker that gave up would only be started again.
         try:
-            return create(settings)
+            made = create(settings)
+            break
         except AcclimateError as error:
             log.error("this worker cannot start yet", extra={"worker": os.getpid(), **logs.told(error)})
+            if os.getppid() != settings.parent:
+                raise SystemExit(1) from None
             time.sleep(_RETRY)
+    for kind, handler in handlers.items():
+        signal.signal(kind, handler)
+    return made
 
 
 def _config(app: FastAPI | str, settings: Settings) -> uvicorn.Config:
@@ -179,5 +188,5 @@ def _config(app: FastAPI | str, settings: Settings) -> uvicorn.Config:
         backlog=_BACKLOG,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=_GRACE,
-        timeout_worker_healthcheck=120,
+        timeout_worker_healthcheck=30,
     )

@@ -117,7 +117,7 @@ async def current(request: Request, name: str) -> Response:
 
 @router.api_route("/static/{of}/{name}", methods=["GET", "HEAD"])
 async def kept(request: Request, of: str, name: str) -> Response:
-    """A file of one version. Of another version than this server's, the current one, which is not to be kept."""
+    """A file of one version; where that is not this server's, the current one, which is not to be kept."""
     return _file(request, name, "public, max-age=31536000, immutable" if of == digest() else "no-cache")
 
 
