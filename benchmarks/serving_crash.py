@@ -40,7 +40,7 @@ from acclimate.serving.store.opening import open_store
 from harness import Result, Row, machine, options
 from served import Server, fsync_ms, made_model
 
-KILLS = {"sqlite, one worker": 140, "sqlite, two workers": 60}
+KILLS = {"sqlite, one worker": 160, "sqlite, two workers": 44}
 LANES = 2
 CLIENTS = 4
 N_ITEMS = 500
@@ -146,11 +146,11 @@ class Client(threading.Thread):
                     self.connection.close()
                 self.connection = None
                 self.failed.set()
-                self.stop.wait(0.02)
+                self.stop.wait(0.05)
                 continue
             if found[0] not in (429, 503):
                 return found
-            self.stop.wait(0.02)
+            self.stop.wait(0.05)
         return None
 
 

@@ -1,9 +1,9 @@
-"""Writes the figures of the serving benchmarks into the page that speaks of them.
+"""Writes the figures of the serving benchmarks into the pages that speak of them.
 
     python benchmarks/speed_tables.py
 
 A table stands between `<!-- measured: name -->` and `<!-- end -->`; what is in between is replaced. A test
-compares the page with the results, so that it never says anything else.
+compares the pages with the results, so that they never say anything else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 
 from harness import RESULTS
 
-PAGE = Path(__file__).parent.parent / "docs" / "explanation" / "serving-speed.md"
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "docs" / "explanation" / "serving-speed.md", ROOT / "README.md")
 _BLOCK = re.compile(r"(<!-- measured: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _ABSENT = "Not measured yet.\n"
 
@@ -81,7 +82,28 @@ def machine() -> str:
     return f"{about['cpu']}, {about['cores']} cores, Python {about['python']}; commit `{found['commit']}`.\n"
 
 
-TABLES = {f.__name__: f for f in (machine, compute, latency, throughput, checked, ingest, crash)}
+def summary() -> str:
+    found = results("serving_latency")
+    if found is None:
+        return _ABSENT
+    of = {(r["row"], r["metric"], r["setting"]): r["value"] for r in found["rows"]}
+    sizes = list(dict.fromkeys(r["setting"] for r in found["rows"]))
+    wanted = (
+        ("adapt to 5 events and scan, ms", "ours", "compute_ms", 2),
+        ("the same with `faiss` flat, ms", "faiss flat", "compute_ms", 2),
+        ("`implicit`: recalculate and search, ms", "implicit", "compute_ms", 2),
+        ("over HTTP, half within, ms", "ours", "http_p50_ms", 2),
+        ("over HTTP, 99 % within, ms", "ours", "http_p99_ms", 2),
+        ("requests a second", "ours", "requests/s", 0),
+    )
+    lines = [
+        [words, *(f"{of[row, metric, size]:,.{digits}f}" for size in sizes)]
+        for words, row, metric, digits in wanted
+    ]
+    return _table(["items", *sizes], lines)
+
+
+TABLES = {f.__name__: f for f in (summary, machine, compute, latency, throughput, checked, ingest, crash)}
 
 
 def rendered(page: str) -> str:
@@ -111,4 +133,5 @@ def _table(head: list[str], lines: list[list[str]]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(rendered(PAGE.read_text()))
+    for path in PAGES:
+        path.write_text(rendered(path.read_text()))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from acclimate.data import Feedback, Items, synthetic_world
+from acclimate.data import Feedback, synthetic_world
 from acclimate.learners.implicit_ridge import ImplicitRidge
 from acclimate.learners.ridge import Ridge
 from acclimate.models import ALS, IALS, ClosedForm, ItemKNN, Tabular
@@ -94,36 +94,39 @@ def test_an_event_of_no_strength_says_nothing():
     np.testing.assert_allclose(table.vector(rows, values), table.vector(rows[:1], values[:1]), rtol=1e-6)
 
 
-def test_added_items_follow_the_others(head):
+@pytest.mark.parametrize("n", [0, 1, 3, 40])
+def test_contributions_are_those_of_the_tensors(head, n):
     recommender, dataset = head
-    catalogue = dataset.catalogue()
-    new = Items(torch.full((3,), -1), {name: value[:3] for name, value in catalogue.fields.items()})
-    first, more = recommender.tabulate(catalogue), recommender.tabulate(new)
-    table = first.extended(more)
-    assert table.n_items == 63
-    np.testing.assert_array_equal(table.vectors, np.concatenate([first.vectors, more.vectors]))
-    values = np.array([4, 2], dtype=np.float32)
-    both = Items(
-        torch.tensor([[5, -1]]),
-        {name: torch.stack([value[5], value[1]])[None] for name, value in catalogue.fields.items()},
-    )
-    state = recommender.adapt(
-        Feedback(both, torch.from_numpy(values)[None], torch.ones(1, 2, dtype=torch.bool))
-    )
-    np.testing.assert_allclose(
-        table.vector(np.array([5, 61]), values),
-        recommender.user_vectors(state)[0].numpy(),
-        rtol=1e-3,
-        atol=2e-4,
-    )
+    table = recommender.tabulate(dataset.catalogue())
+    rng = np.random.default_rng(n)
+    rows, values = rng.permutation(60)[:n], rng.uniform(0.2, 5, n).astype(np.float32)
+    of = np.array([5, 0])
+    wanted = recommender.contributions(support(dataset, rows, values), dataset.items_at(torch.from_numpy(of)))
+    found = table.contributions(rows, values, of)
+    assert found.shape == (2, n)
+    np.testing.assert_allclose(found, wanted[0].numpy(), rtol=1e-3, atol=2e-4)
+
+
+def test_contributions_sum_to_the_score_whatever_the_strengths_and_the_prior_mean():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(30, 9)).astype(np.float32)
+
+    def evidence(base, values):
+        return np.ones(len(values)), values / 0.01
+
+    table = ClosedForm.create(vectors[:, :-1], vectors, np.eye(8), np.zeros(8), evidence)
+    rows, of, mean = np.arange(20), np.array([3, 25]), rng.normal(size=8)
+    values = np.array([1e9, 1e-300, 1.0, 1e-30] * 5, dtype=np.float32)
+    prior = vectors[of] @ table.vector(rows[:0], values[:0], mean)
+    total = vectors[of] @ table.vector(rows, values, mean)
+    added = table.contributions(rows, values, of, mean)
+    np.testing.assert_allclose(prior + added.sum(1), total, rtol=1e-4)
 
 
 def test_tables_do_not_keep_inputs_twice():
     recommender, dataset = HEADS["ridge"]()
     table = recommender.tabulate(dataset.catalogue())
     assert np.shares_memory(table.inputs, table.vectors)
-    extended = table.extended(table)
-    assert np.shares_memory(extended.inputs, extended.vectors)
 
 
 def test_a_large_catalogue_is_tabulated_in_parts(head, monkeypatch):

@@ -13,13 +13,14 @@ from acclimate import cli
 from acclimate.errors import ConflictError, OverloadedError, ServerError, StoreError, UserInputError
 from acclimate.serving.client import Client
 from acclimate.serving.events import Rules
-from acclimate.serving.http import logs
+from acclimate.serving.http import keys, logs, server
+from acclimate.serving.http.access import check_reachable
 from acclimate.serving.http.keys import KeyRing, make_key
 from acclimate.serving.http.settings import Limits, Settings, is_loopback
 from acclimate.serving.problems import RequestError
 from acclimate.serving.service import answers
 from acclimate.serving.store.opening import open_store
-from http_server import Here, here, in_thread, metric, serving, small_model, until
+from http_server import FailingStore, Here, here, in_thread, metric, serving, small_model, until
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +260,7 @@ def test_other_methods_and_paths_are_told_apart(served):
     head, get = served.http.head("/v1/rules"), served.http.get("/v1/rules")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == get.headers["content-length"]
-    for path in ("/v1/nothing", "/v2/recommend", "/v1/recommend/", "/v1", "/nothing"):
+    for path in ("/v1/nothing", "/v2/recommend", "/v1/recommend/", "/v1", "/nothing", "/docs/"):
         missing = served.http.get(path)
         assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
         assert missing.headers["x-content-type-options"] == "nosniff"
@@ -292,6 +293,11 @@ def test_the_interface_describes_itself_without_anything_from_elsewhere(served):
         {"host": "evil.example"},
         {"host": "localhost.evil.example:8000"},
         {"host": "10.0.0.1:8000"},
+        {"host": "localhost:evil.example"},
+        {"host": "[::1]evil.example"},
+        {"host": ""},
+        {"x-forwarded-host": "shop.example"},
+        {"x-forwarded-proto": "https"},
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"origin": "http://localhost:3000"},
@@ -361,6 +367,28 @@ def test_keys_are_asked_for_what_they_may_do_and_forgotten_when_removed(model):
         assert running.post("/v1/recommend", {}, headers=there).status_code == 200
 
 
+@pytest.mark.parametrize("keyed", [False, True])
+def test_of_two_headers_that_decide_none_is_believed(model, keyed):
+    with here(model, keyed=keyed) as running:
+        key, other = running.key("recommend")["authorization"], running.key("admin")["authorization"]
+        kind = ("content-type", "application/json")
+        for twice in (
+            [("authorization", key), ("authorization", other), kind],
+            [("authorization", key), ("content-type", "text/plain"), kind],
+        ):
+            answer = running.http.post("/v1/recommend", content=b"{}", headers=twice)
+            error = answer.json()["error"]
+            assert (answer.status_code, error["code"]) == (422, "invalid_input")
+            assert error["field"] in ("authorization", "content-type")
+        host, port = running.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            head = f"GET /v1/model HTTP/1.1\r\nhost: evil.example\r\nauthorization: {key}\r\n"
+            connection.sendall(head.encode() + b"host: localhost\r\n\r\n")
+            assert connection.recv(10_000).startswith(b"HTTP/1.1 422")
+        again = [("authorization", key), kind, ("accept", "a/b"), ("accept", "c/d")]
+        assert running.http.post("/v1/recommend", content=b"{}", headers=again).status_code == 200
+
+
 def test_tenants_do_not_meet(model):
     with here(model, keyed=True) as running:
         ours, theirs = running.key(tenant="default"), running.key(tenant="other")
@@ -385,7 +413,41 @@ def test_a_good_key_stays_good_for_a_while_when_the_store_cannot_be_read(model, 
         never_seen = {"authorization": f"Bearer {make_key('default', ['recommend'], '')[0]}"}
         answer = running.post("/v1/recommend", {}, headers=never_seen)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
+        # What the store says of itself is not for somebody without a key.
+        assert "disk" not in answer.text
+        assert int(answer.headers["retry-after"]) >= 1
         running.store.reads_fail = False
+
+
+def test_a_good_key_is_good_no_longer_than_a_minute_when_the_store_cannot_be_read(monkeypatch):
+    store = FailingStore(open_store(":memory:"))
+    text, key = make_key("default", ["recommend"], "")
+    store.add_key(key)
+    now = 100.0
+    monkeypatch.setattr(keys, "monotonic", lambda: now)
+    ring = KeyRing(store)
+    assert ring.check(text) == key
+    store.reads_fail = True
+    now = 159.0
+    assert ring.check(text) == key
+    assert ring.check(text + "x") is None
+    now = 161.0
+    with pytest.raises(StoreError):
+        ring.check(text)
+    store.close()
+
+
+def test_who_guesses_keys_makes_nobody_forget_good_ones():
+    store = FailingStore(open_store(":memory:"))
+    text, key = make_key("default", ["recommend"], "")
+    store.add_key(key)
+    ring = KeyRing(store)
+    assert ring.check(text) == key
+    for i in range(10_010):
+        assert ring.check(f"acc_{i:012d}_x") is None
+    assert ring.familiar(text)
+    assert len(ring._known) <= 10_000
+    store.close()
 
 
 def test_keys_are_stored_hashed_and_each_is_another():
@@ -461,7 +523,7 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing(model, monkeypatch):
 
 def test_logs_hold_neither_keys_nor_ids_nor_bodies(model, monkeypatch):
     stream = io.StringIO()
-    loggers = [logging.getLogger(name) for name in ("acclimate", "uvicorn", "uvicorn.error")]
+    loggers = [logging.getLogger(name) for name in ("acclimate", "asyncio", "uvicorn", "uvicorn.error")]
     before = [(one, one.handlers, one.level, one.propagate) for one in loggers]
     logs.configure(stream)
     try:
@@ -489,8 +551,9 @@ def test_logs_hold_neither_keys_nor_ids_nor_bodies(model, monkeypatch):
     assert secret.removeprefix("Bearer ").split("_")[1] not in text
     lines = [json.loads(line) for line in text.splitlines()]
     asked = [line for line in lines if line["message"] == "request" and line["route"] != "/readyz"]
-    assert [line["status"] for line in asked] == [200, 409, 422, 200, 200, 401, 500]
+    assert [line["status"] for line in asked] == [200, 409, 422, 200, 200, 404, 401, 500]
     assert asked[3]["route"] == "/v1/users/{user}/export"
+    assert (asked[5]["route"], asked[5]["method"]) == ("none", "none")
     (fault,) = [line for line in lines if line["message"] == "fault"]
     assert fault["error"] == "KeyError"
     assert fault["request_id"] == asked[-1]["request_id"]
@@ -643,9 +706,72 @@ def test_what_went_wrong_becomes_an_error_of_the_library(reply, kind, attempts):
     assert len(sent) == attempts
 
 
-def test_a_client_is_made_with_an_url():
-    with pytest.raises(UserInputError, match="http://"):
-        Client("localhost:8000")
+def test_a_client_is_made_with_an_url_and_a_key():
+    for bad in ("localhost:8000", "http://[::1"):
+        with pytest.raises(UserInputError, match="http://"):
+            Client(bad)
+    for bad in ("", "acc_1 acc_2", "acc_ü"):
+        with pytest.raises(UserInputError, match="acc_"):
+            Client(key=bad)
+    sent = []
+
+    def answer(request):
+        sent.append(request.headers["authorization"])
+        return RECEIPT
+
+    with Client(key="acc_1_2\n", transport=httpx.MockTransport(answer)) as client:
+        client.observe("i1", user="a")
+    assert sent == ["Bearer acc_1_2"]
+
+
+def test_an_id_of_dots_leads_to_nobody_else():
+    client, sent, _ = mocked(httpx.Response(200, json={"undone": True, "erased": 0}))
+    client.undo("..", user="ann")
+    client.erase(session=".")
+    client.erase(user="a/../b.c")
+    assert [request.url.raw_path for request in sent] == [
+        b"/v1/users/ann/events/%2E%2E",
+        b"/v1/sessions/%2E",
+        b"/v1/users/a%2F%2E%2E%2Fb%2Ec",
+    ]
+
+
+def test_to_whom_says_to_come_back_much_later_the_client_does_not():
+    client, sent, slept = mocked(failed(503, "overloaded", **{"retry-after": "60"}))
+    with pytest.raises(OverloadedError):
+        client.recommend()
+    assert (len(sent), slept) == (1, [])
+
+
+@pytest.mark.parametrize("told", ["\u00b2", "soon", "-1", "1.5", ""])
+def test_a_time_to_come_back_that_is_none_is_passed_over(told):
+    reply = httpx.Response(503, json={}, headers=[(b"retry-after", told.encode("latin-1"))])
+    client, sent, _ = mocked(reply, attempts=2)
+    with pytest.raises(OverloadedError):
+        client.recommend()
+    assert len(sent) == 2
+
+
+@pytest.mark.parametrize("reply", [httpx.Response(200, text="<html>"), httpx.Response(200, json=[1])])
+def test_a_server_of_another_kind_is_found_out(reply):
+    client, sent, _ = mocked(reply)
+    with pytest.raises(ServerError, match="not as a server of acclimate"):
+        client.recommend()
+    assert len(sent) == 1
+
+
+def test_what_cannot_be_said_is_not_sent():
+    client, sent, _ = mocked(RECEIPT)
+    for wrong in (
+        lambda: client.observe(object(), user="a"),
+        lambda: client.observe("i1", float("nan"), user="a"),
+        lambda: client.observe("\ud800", user="a"),
+        lambda: client.erase(user="\ud800"),
+        lambda: client.observe("i1", user="a", events=[{"user": "b", "item": "i2"}]),
+    ):
+        with pytest.raises(UserInputError):
+            wrong()
+    assert sent == []
 
 
 def test_a_server_that_is_not_there_is_not_ready():
@@ -674,7 +800,18 @@ def test_settings_travel_as_json():
         ({"log": "loud"}, "all, errors or none"),
         ({"allow_origins": ("*",)}, "origin"),
         ({"allow_origins": ("https://a.example/path",)}, "origin"),
+        ({"allow_origins": ("https://A.example",)}, "origin"),
+        ({"allow_origins": ("https://a.example:443",)}, "origin"),
+        ({"allow_origins": ("http://a.example:80",)}, "origin"),
+        ({"allow_origins": ("null",)}, "origin"),
+        ({"proxies": ("*",)}, "proxy is an address"),
+        ({"proxies": ("proxy.internal",)}, "proxy is an address"),
+        ({"store": ":memory:", "workers": 2}, "store of its own"),
         ({"limits": Limits(timeout=0)}, "timeout"),
+        ({"limits": Limits(timeout=float("nan"))}, "timeout"),
+        ({"limits": Limits(user_rate=float("nan"))}, "user_rate"),
+        ({"limits": Limits(k=1001)}, "at most 1000"),
+        ({"limits": Limits(batch=1001)}, "at most 1000"),
         ({"limits": Limits(key_rate=-1)}, "key_rate"),
         ({"limits": Limits(body=1)}, "body"),
     ],
@@ -682,6 +819,30 @@ def test_settings_travel_as_json():
 def test_settings_that_cannot_be_are_refused(told, message):
     with pytest.raises(UserInputError, match=message):
         Settings("m.acc", **told).checked()
+
+
+def test_settings_that_can_be_are_taken():
+    origins = ("https://shop.example", "http://localhost:3000", "https://a-b.example:8443", "http://[::1]:80")
+    Settings("m.acc", allow_origins=origins[:3], proxies=("10.0.0.2", "10.0.0.0/24", "::1")).checked()
+    with pytest.raises(UserInputError, match="origin"):
+        Settings("m.acc", allow_origins=origins[3:]).checked()
+
+
+def test_a_store_is_named_without_its_password(model):
+    settings = Settings("m.acc", store="postgresql://ann:se@cret@db.internal/shop?password=secret", host="::")
+    assert settings.shown == "postgresql://ann@db.internal/shop"
+    store = open_store(":memory:")
+    with pytest.raises(UserInputError, match="keys add --store postgresql://ann@db") as refused:
+        check_reachable(store, settings)
+    assert "cret" not in str(refused.value)
+    store.close()
+
+
+def test_localhost_is_believed_only_where_it_leads_here(monkeypatch):
+    elsewhere = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", 0))
+    monkeypatch.setattr(server, "_address", lambda host, port: elsewhere)
+    with pytest.raises(UserInputError, match="others can reach"):
+        server.bind(Settings("m.acc", host="localhost", port=0))
 
 
 def run(*words):
@@ -735,6 +896,8 @@ def test_keys_are_made_listed_and_removed_on_the_command_line(tmp_path, capsys):
         return code, *capsys.readouterr()
 
     assert keys("list")[0] == 2
+    assert run("keys", "add", "--store", ":memory:") == 2
+    assert "gone at once" in capsys.readouterr().err
     code, out, err = keys("add", "--scope", "admin", "--name", "ops", "--tenant", "shop")
     key = out.strip()
     assert code == 0
@@ -926,6 +1089,7 @@ def test_a_server_that_is_not_warm_asks_to_come_back(model):
         assert answer.headers["retry-after"] == "1"
         said = running.http.get("/readyz")
         assert (said.status_code, said.json()["problems"]) == (503, ["It is warming up."])
+        assert said.headers["retry-after"] == "1"
         assert running.http.get("/healthz").status_code == 200
 
 

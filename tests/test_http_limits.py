@@ -1,5 +1,6 @@
 """How much one may ask for, how often, and for how long."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -7,10 +8,13 @@ import time
 from concurrent.futures import Future
 
 import pytest
+from pydantic import ValidationError
 
 from acclimate.errors import OverloadedError
+from acclimate.serving.http import protocol
+from acclimate.serving.http.app import OPERATIONS
 from acclimate.serving.http.body import read_json
-from acclimate.serving.http.limits import Rate
+from acclimate.serving.http.limits import Rate, network
 from acclimate.serving.http.operations import Table
 from acclimate.serving.http.work import Work
 from http_server import here, metric, small_model, until
@@ -191,6 +195,113 @@ def test_more_than_anybody_may_ask_for_is_too_many(model):
         refused(running.post("/v1/recommend", {"filter": {"genre": ["a"] * 1001}}), 422, "invalid_input")
 
 
+# -- heads
+# ------------------------------------------------------------------------------------------------------------
+
+
+def raw(running, *parts, pause=0.05):
+    """What a server answers to bytes, until it closes the connection or half a second passes."""
+    host, port = running.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=0.5) as connection:
+        said = b""
+        try:
+            # A server that has heard enough closes, whatever else is sent.
+            with contextlib.suppress(ConnectionError):
+                for part in parts:
+                    connection.sendall(part)
+                    time.sleep(pause)
+            while more := connection.recv(65_536):
+                said += more
+        except TimeoutError:
+            said += b"<open>"
+        except ConnectionError:
+            pass
+    return said
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"x-a: " + b"a" * 100_000 + b"\r\n",
+        b"x-a: b\r\n" * 300,
+        b"x-a: " + b"a" * 100_000,
+    ],
+)
+def test_a_head_that_is_too_long_is_refused_when_it_is(small, head):
+    parts = [head[start : start + 20_000] for start in range(0, len(head), 20_000)]
+    said = raw(small, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n", *parts, b"\r\n")
+    assert said.startswith(b"HTTP/1.1 431")
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert small.http.get("/healthz", headers={"x-a": "a" * 20_000}).status_code == 200
+
+
+def test_a_head_that_does_not_come_is_not_waited_for(model, monkeypatch):
+    monkeypatch.setattr(protocol, "SLOWEST_HEAD", 0.2)
+    with here(model) as running:
+        ask = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"
+        assert raw(running) == b""
+        assert raw(running, ask, pause=0.4) == b""
+        after_an_answer = raw(running, ask + b"\r\n", ask, pause=0.45)
+        assert after_an_answer.startswith(b"HTTP/1.1 200")
+        assert not after_an_answer.endswith(b"<open>")
+        # Between two requests a connection may rest.
+        assert raw(running, ask + b"\r\n", b"", b"", pause=0.4).endswith(b"<open>")
+
+
+UPGRADE = b"host: localhost\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n"
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_body_behind_an_offer_to_upgrade_is_a_body(model, together):
+    with here(model) as running:
+        inner = b"DELETE /v1/users/ann HTTP/1.1\r\nhost: localhost\r\n\r\n"
+        head = b"POST /v1/recommend HTTP/1.1\r\ncontent-type: application/json\r\n" + UPGRADE
+        for body, status in ((inner, b"422"), (b'{"k": 3}', b"200")):
+            parts = head + b"content-length: %d\r\n\r\n" % len(body), body
+            said = raw(running, b"".join(parts)) if together else raw(running, *parts)
+            assert said.startswith(b"HTTP/1.1 " + status)
+            assert said.count(b"HTTP/1.1 ") == 1
+            assert said.endswith(b"<open>")
+
+
+def test_many_offers_at_once_are_so_many_requests(small):
+    said = raw(small, (b"GET /healthz HTTP/1.1\r\n" + UPGRADE + b"\r\n") * 1500)
+    assert said.count(b"HTTP/1.1 200") == 1500
+    assert raw(small, b"CONNECT shop.example:443 HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400")
+
+
+def test_what_follows_a_body_is_no_part_of_its_head(model):
+    with here(model, keyed=True) as running:
+        key = running.key("recommend")["authorization"].encode()
+        said = raw(
+            running,
+            b"POST /v1/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nauthorization: " + key + b"\r\n\r\n",
+        )
+        assert said.startswith(b"HTTP/1.1 401")
+
+
+def test_what_callers_make_up_does_not_pile_up(model):
+    with here(model) as running:
+        for i in range(50):
+            refused(running.post("/v1/recommend", {"strategy": f"s{i}"}), 422, "unknown_strategy")
+        assert len(running.app.gate.work._paces) < 10
+
+
+def test_a_list_is_read_until_something_in_it_is_wrong():
+    (rank,) = [one for one in OPERATIONS if one.name == "rank"]
+    with pytest.raises(ValidationError) as wrong:
+        read_json(rank.reader, b'{"items": [' + b"[]," * 300_000 + b"[]]}")
+    assert wrong.value.error_count() == 1
+
+
+def test_an_address_of_ipv6_counts_as_its_network():
+    assert network("203.0.113.9") == "203.0.113.9"
+    assert network("2001:db8::1") == network("2001:db8::2:3") != network("2001:db8:0:1::1")
+    assert network("fe80::1%eth0")
+    assert network("a:b") == "a:b"
+
+
 # -- time, and how many at once
 # ------------------------------------------------------------------------------------------------------------
 
@@ -309,8 +420,6 @@ def test_names_that_repeat_are_found_however_a_body_is_written():
 
 
 def test_a_path_is_found_by_its_parts():
-    from acclimate.serving.http.app import OPERATIONS
-
     table = Table(OPERATIONS)
     found, ids = table.find(b"/v1/users/a%2Fb/events/c")
     assert (list(found), ids) == (["DELETE"], [b"a%2Fb", b"c"])

@@ -117,6 +117,17 @@ ADVERSARIAL = {
 
 
 @pytest.mark.filterwarnings("error")
+def test_scores_at_the_end_of_what_single_precision_holds_and_beyond_are_found():
+    rng = np.random.default_rng(3)
+    one = rng.uniform(1.2e19, 1.4e19, (500, 1)).astype(np.float32)
+    # Sums that leave the range on their way to a score that is within it.
+    two = (rng.uniform(-3, 3, (500, 3)) * 1e19).astype(np.float32)
+    for vectors, query in ((one, [1.5e19]), (two, [3e19, -3e19, 3e19]), (two, [3e38, -3e38, 3e38])):
+        for scan in both(vectors):
+            check(scan, np.array(query, dtype=np.float32), 10)
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", ADVERSARIAL)
 def test_adversarial_vectors_change_the_time_it_takes_and_nothing_else(kind):
     rng = np.random.default_rng(1)

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import threading
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -8,11 +9,14 @@ import torch
 
 from acclimate.errors import ConflictError, ModelFileError, StoreError, UserInputError
 from acclimate.model import Model, load
+from acclimate.model.shown import stored
 from acclimate.serving.problems import RequestError
-from acclimate.serving.service import Observation, Service
+from acclimate.serving.service import Observation, Service, alike
 from acclimate.serving.service import first_stage as stages
 from acclimate.serving.service.beliefs import AnyBelief, GaussianBelief, believed
+from acclimate.serving.service.people import tastes
 from acclimate.serving.service.people.person import Person
+from acclimate.serving.service.service import _then as then
 from acclimate.serving.store.opening import open_store
 from serving_fakes import Flaky, model, rows_of, serve, toy
 
@@ -549,6 +553,35 @@ def test_a_damaged_file_is_refused_and_seen_and_a_good_one_takes_over(tmp_path):
     assert answer == serve_like(service, model("ridge", seed=4)).recommend(T, user="a")
 
 
+def test_rules_and_items_hold_when_a_model_takes_over_while_the_store_is_unreadable(tmp_path):
+    path, store = tmp_path / "model.acc", Flaky(open_store(":memory:"))
+    model("ridge").save(path)
+    service = Service.open(path, store, watch_seconds=0)
+    best = rows_of(service.recommend(T, k=1))
+    service.set_rules(T, {"bury": best})
+    service.add_items(T, [{"item": "new", "fields": {"genre": "drama"}}])
+    model("als").save(path)
+    store.broken = True
+    assert service.reload()
+    found = rows_of(service.recommend(T, k=50))
+    assert "new" in found
+    assert not set(best) & set(found)
+
+
+def test_whatever_a_new_model_breaks_on_the_old_one_stays_and_says_so(tmp_path, monkeypatch):
+    path = tmp_path / "model.acc"
+    first = model("ridge").save(path)
+    service = serve_file(path)
+    model("als").save(path)
+    monkeypatch.setattr("acclimate.serving.service.deployment.Known", lambda model: [].nothing)
+    with pytest.raises(AttributeError):
+        service.reload()
+    assert service.model_failure
+    answer = service.recommend(T)
+    assert answer.model == first
+    assert "cannot be used" in answer.degraded[0]
+
+
 def serve_file(path, **options) -> Service:
     return Service.open(path, open_store(":memory:"), **{"watch_seconds": 0, **options})
 
@@ -722,6 +755,42 @@ def test_what_was_being_derived_while_somebody_was_erased_is_not_kept():
     assert states.latest(T, "u:a") is None
     states.put(T, "u:a", ("model", 0, 1, True), person)
     assert states.get(T, "u:a", ("model", 0, 1, True)) is person
+
+
+def test_large_states_are_kept_for_those_asked_about_last_only(monkeypatch):
+    monkeypatch.setattr(tastes, "_SMALL", 100)
+    monkeypatch.setattr(tastes, "_MOST", 400)
+    service = serve("knn")  # its state is a number for every item
+    engine, people = service._deployment.base.engine, [service._scene(T, user=u).person for u in (1, 2, 3, 4)]
+    first = [engine.taste(person) for person in people]
+    assert first[0].nbytes == 160
+    assert engine.taste(people[3]) is first[3]
+    assert engine.taste(people[2]) is first[2]
+    assert engine.taste(people[0]) is not first[0]
+    assert all(not person.tastes for person in people)
+    engine = serve("ridge")._deployment.base.engine
+    assert engine.taste(people[0]) is engine.taste(people[0])
+
+
+def test_people_are_compared_over_once_however_often_items_are_added(monkeypatch):
+    calls = []
+    monkeypatch.setattr(alike, "stored", lambda *given: calls.append(1) or stored(*given))
+    service = serve()
+    before = service.similar(T, item=103, k=5)
+    for i in range(3):
+        service.add_items(T, [{"item": f"new{i}", "fields": {"genre": "drama"}}])
+        assert len(rows_of(service.similar(T, item=f"new{i}", k=42 + i))) == 40 + i
+    assert len(calls) == 1
+    assert service.similar("another", item=103, k=5) == before
+
+
+def test_a_future_passes_on_whatever_goes_wrong_and_cannot_be_called_off():
+    first: Future[int] = Future()
+    second = then(first, lambda n: [][n])
+    assert not second.cancel()
+    first.set_result(3)
+    with pytest.raises(IndexError):
+        second.result(timeout=1)
 
 
 def test_a_catalogue_too_large_to_compare_every_pair_has_no_such_strategy(monkeypatch):

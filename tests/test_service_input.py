@@ -1,10 +1,15 @@
 """Whatever a caller sends: a mended request is one message away, and nothing is stored by half."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
-from serving_fakes import model, rows_of, serve, toy, wrong
+import acclimate as ac
+from acclimate.model import fit
+from serving_fakes import dataset, model, rows_of, serve, toy, wrong
 
 T = "default"
 GOOD = {"user": "u", "item": 100, "value": 3}
@@ -94,6 +99,51 @@ def test_strengths_up_to_the_greatest_give_finite_scores():
     for kind in ("implicit-ridge", "ials", "knn"):
         answer = serve(kind).recommend(T, events=[{"item": 100, "value": 1e9}, {"item": 101, "value": 1e-9}])
         assert all(math.isfinite(one.score) for one in answer.items)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "learner", [replace(ac.ials(), weighted=True), replace(ac.implicit_ridge(), epochs=3)]
+)
+def test_strengths_from_the_smallest_to_the_greatest_are_explained(learner):
+    data = dataset(explicit=False)
+    strengths = 1 + torch.arange(len(data.interactions)) % 100.0
+    data = replace(data, interactions=data.interactions.with_values(strengths))
+    service = serve(fit(data, learner))
+    for values in ([1e9] * 40, [1e-300, 1e9, 1, 1e-30] * 10):
+        given = [{"item": 100 + i, "value": value} for i, value in enumerate(values)]
+        *parts, total = service.explain(T, events=given, item=105).parts
+        score = service.rank(T, events=given, items=[105]).items[0].score
+        assert total.contribution == pytest.approx(score, rel=1e-6)
+        assert parts[-1].part == "rest"
+        assert parts[-1].contribution == pytest.approx(0, abs=1e-4)
+
+
+def test_numbers_and_lists_of_numpy_are_taken():
+    service = serve()
+    service.observe(T, [{"user": np.int64(900), "item": np.int64(100), "value": np.float32(3)}])
+    plain = service.recommend(T, user=900, k=3, exclude=[101], pin={102: 1}, diversity=0.5)
+    assert plain.events == 1
+    assert plain == service.recommend(
+        T,
+        user=np.int64(900),
+        k=np.int64(3),
+        exclude=np.array([101]),
+        pin={np.int64(102): np.int64(1)},
+        diversity=np.float32(0.5),
+        filter={"year": np.arange(1950, 1990)},
+    )
+    assert rows_of(service.rank(T, items=np.array([100, 101]))) == rows_of(service.rank(T, items=[100, 101]))
+
+
+def test_a_number_that_no_item_can_have_lets_none_through():
+    assert serve().recommend(T, filter={"year": {"min": 1e308}}).items == ()
+
+
+@pytest.mark.parametrize("pin", [{"Heat": []}, {"Heat": {}}, {"Heat": None}])
+def test_a_rank_is_a_number(pin):
+    wrong(lambda: serve().recommend(T, pin=pin), "invalid_input", "pin.Heat")
+    wrong(lambda: serve().rank(T, items=[100], pin=pin), "invalid_input", "pin.Heat")
 
 
 @pytest.mark.parametrize(

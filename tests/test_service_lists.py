@@ -244,6 +244,30 @@ def test_exploration_is_bounded_marked_and_at_the_end():
     assert service.status()["items_explored"] > 0
 
 
+@pytest.mark.parametrize(("k", "n"), [(8, 2), (10, 1), (12, 0), (20, 0)])
+def test_a_list_is_full_where_what_is_little_known_is_liked_anyway(k, n):
+    service = serve()
+    best = listed(service)
+    catalogue = service._deployment.base.catalogue
+    known = np.zeros(40, dtype=bool)
+    known[[item - 100 for item in best[:6]]] = True
+    catalogue.__dict__["little_known"] = known
+    answer = service.recommend(T, k=k, exploration=0.5)
+    own = [one.item for one in answer.items if one.reason is None]
+    assert [one.reason for one in answer.items] == [None] * (k - n) + ["explored"] * n
+    explored = [one.item for one in answer.items if one.reason]
+    assert set(explored) <= set(best[k // 2 : 6])
+    assert own == [item for item in best if item not in explored][: k - n]
+
+
+def test_many_places_to_explore_are_filled_from_many_items():
+    service = serve()
+    service.add_items(T, [{"item": f"new{i}", "fields": {}} for i in range(1100)])
+    answer = service.recommend(T, k=1000, exploration=0.5)
+    assert len(answer.items) == len(set(rows_of(answer))) == 1000
+    assert sum(one.reason == "explored" for one in answer.items) == 500
+
+
 def test_the_share_holds_on_average_where_it_is_no_whole_number():
     service = serve()
     service.add_items(T, [{"item": f"new{i}", "fields": {}} for i in range(20)])
@@ -449,6 +473,15 @@ def test_an_id_comes_before_a_title_that_is_written_alike():
     assert service.rank(T, items=["2"]).items[0].item == 2
     service.add_items(T, [{"item": "4", "fields": {"title": "1"}}])
     assert service.rank(T, items=["4"]).items[0].item == 4
+
+
+def test_a_title_that_was_replaced_finds_nothing_any_more():
+    service = serve()
+    service.add_items(
+        T, [{"item": 100, "fields": {"title": "Warm"}}, {"item": "n", "fields": {"title": "Heat (1995)"}}]
+    )
+    assert rows_of(service.rank(T, items=["Warm"])) == [100]
+    assert rows_of(service.rank(T, items=["Heat"])) == ["n"]
 
 
 def test_a_new_item_whose_title_another_has_is_not_guessed():

@@ -365,6 +365,29 @@ class TestTwoAtOnce:
             assert all(reader.result() > 0 for reader in readers)
 
 
+class TestManyReaders:
+    def test_what_was_acknowledged_is_read_also_where_another_thread_learns_of_it_meanwhile(self, tmp_path):
+        one, two = (open_store(tmp_path / "e.sqlite") for _ in range(2))
+        one.append("t", [event("a")]).result()
+        for _ in range(2):
+            assert ids(one.view("t", "u:1", 9)) == ["a"]
+        two.append("t", [event("b")]).result()
+        recent = one._reader._recent
+        looked = recent.of
+
+        def looked_up_just_before(person, top):
+            found = looked(person, top)
+            recent.of = looked
+            # Another thread of the same process, at this very moment.
+            assert one.view("t", "u:2", 9).events == ()
+            return found
+
+        recent.of = looked_up_just_before
+        assert ids(one.view("t", "u:1", 9)) == ["a", "b"]
+        one.close()
+        two.close()
+
+
 class TestAnyHistory:
     """Whatever is done, by however many processes' worth of stores, a simple model in memory agrees."""
 
@@ -471,6 +494,16 @@ class TestRecent:
         assert numbers == [n for n in (1, 3, 5, 7) if n > base]
         assert recent.read(base - 1, 8, self.tail) is False
 
+    def test_what_others_wrote_and_folded_meanwhile_is_not_taken_in(self):
+        recent = Recent()
+        recent.read(0, 2, self.tail)
+        asked = []
+        assert recent.read(6, 8, lambda after, top: asked.append((after, top)) or self.tail(after, top))
+        assert asked == [(6, 8)]
+        assert recent.of(b"p1", 8) == (6, [7])
+        assert not recent.holds_any([b"k1"])
+        assert recent.read(2, 4, self.tail) is False
+
     def test_what_was_before_an_erasure_is_not_looked_for(self):
         recent = Recent(10)
         recent.wrote(10, [(11, b"a", b"p"), (12, None, b"p"), (13, b"b", b"p"), (14, None, b"p")])
@@ -506,6 +539,51 @@ class TestLimits:
             store.append("t", [event("late")])
         with pytest.raises(StoreError, match="closed"):
             store.view("t", "u:1", 1)
+        store.close()
+
+    def test_where_the_writing_thread_fails_nobody_waits_for_ever(self, where, caplog):
+        store = open_store(where)
+        busy, gate = threading.Event(), threading.Event()
+
+        def fail():
+            busy.set()
+            gate.wait(30)
+            raise RuntimeError("a fault of ours")
+
+        store._writer._ledger.tidy = fail
+        assert store.append("t", [event("a")]).result(20) == ["stored"]
+        busy.wait(30)
+        waits = store.append("t", [event("b")])
+        gate.set()
+        with pytest.raises(StoreError, match=r"a fault of ours.*Nothing of this call was stored.*Restart"):
+            waits.result(20)
+        with pytest.raises(StoreError, match="stopped writing"):
+            store.append("t", [event("c")])
+        assert ids(store.view("t", "u:1", 9)) == ["a"]
+        assert "stopped writing" in caplog.text
+        store.close()
+
+    def test_where_rolling_back_fails_too_the_others_do_not_suffer(self, where, caplog):
+        store = open_store(where)
+        ledger, busy, gate = store._writer._ledger, threading.Event(), threading.Event()
+        rollback = ledger.rollback
+
+        def fail():
+            ledger.rollback = rollback
+            rollback()
+            raise StoreError("the connection was lost while it was rolled back")
+
+        store._writer.submit(lambda ledger: (busy.set(), gate.wait(30)))
+        busy.wait(30)
+        ledger.rollback = fail
+        before = store.append("t", [event("a")])
+        bad = store._writer.submit(lambda ledger: 1 / 0)
+        after = store.append("t", [event("b")])
+        gate.set()
+        assert before.result(20) == after.result(20) == ["stored"]
+        with pytest.raises(StoreError, match="ZeroDivisionError"):
+            bad.result(20)
+        assert "a write failed" in caplog.text
         store.close()
 
     def test_a_healthy_store_passes_its_check(self, store):

@@ -23,6 +23,7 @@ from acclimate.serving.events import Event
 from acclimate.serving.store.opening import open_store
 from acclimate.serving.store.rows import rows_of
 from acclimate.serving.store.sqlite import open_sqlite
+from acclimate.serving.store.turns import FileTurns
 from postgres import start as start_postgres
 
 HERE = Path(__file__).parent
@@ -397,16 +398,109 @@ class TestTwoProcesses:
         for store in stores:
             store.close()
 
+    def test_opening_a_store_twice_does_not_give_up_its_locks(self, tmp_path):
+        # Closing any descriptor of a file gives up all locks of the process on it. Another process would then
+        # take itself for the last one, and remove the log that this one goes on writing to.
+        where = tmp_path / "e.sqlite"
+        one = open_store(where)
+        one.append("t", [event("a")]).result()
+        assert len(one.view("t", "u:1", 9).events) == 1
+        two = open_store(where)
+        count = (
+            "import sys; from acclimate.serving.store.opening import open_store; "
+            "store = open_store(sys.argv[1]); print(store.count()); store.close()"
+        )
+        assert run(count, where) == "1\n"
+        assert one.append("t", [event("b")]).result() == ["stored"]
+        assert run(count, where) == "2\n"
+        one.close()
+        two.close()
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_a_fork_is_told_to_open_the_store_again(self, tmp_path):
+        said = run(
+            """
+            import os, sys
+            from acclimate.errors import StoreError
+            from acclimate.serving.events import Event
+            from acclimate.serving.store.opening import open_store
+
+            store = open_store(sys.argv[1])
+            said = [Event("a", "u:1", "x", None, 0.0)]
+            store.append("t", said).result()
+            child = os.fork()
+            if not child:
+                wrong = 0
+                for call in (lambda: store.append("t", said).result(5), lambda: store.view("t", "u:1", 9)):
+                    try:
+                        call()
+                    except StoreError as error:
+                        wrong += "Open it again in this one" not in str(error)
+                    else:
+                        wrong += 1
+                store.close()
+                again = open_store(sys.argv[1])
+                wrong += again.append("t", [Event("b", "u:1", "x", None, 0.0)]).result(5) != ["stored"]
+                again.close()
+                os._exit(wrong)
+            assert os.waitpid(child, 0)[1] == 0
+            assert store.append("t", said).result(5) == ["duplicate"]
+            print(len(store.view("t", "u:1", 9).events))
+            store.close()
+            """,
+            tmp_path / "e.sqlite",
+        )
+        assert said == "2\n"
+
+    def test_the_log_is_copied_into_the_file_while_nobody_else_writes(self, tmp_path, monkeypatch):
+        # With others writing meanwhile it never ends, and so the log would grow for as long as they do.
+        monkeypatch.setattr("acclimate.serving.store.sqlite.TIDY_GROUPS", 1)
+        store = open_store(tmp_path / "e.sqlite")
+        held = []
+
+        def watch(ledger):
+            def statement(text):
+                if "wal_checkpoint" in text:
+                    held.append(ledger._holding)
+
+            ledger._connection.set_trace_callback(statement)
+
+        store._writer.submit(watch).result()
+        for n in range(5):
+            store.append("t", [event(n)]).result()
+        store.erase("t", "u:1").result()
+        store.close()
+        assert len(held) >= 6
+        assert all(held)
+
+    def test_a_process_that_was_stopped_in_its_turn_is_not_waited_for_for_ever(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("acclimate.serving.store.turns.PATIENCE_SECONDS", 0.3)
+        store = open_store(tmp_path / "e.sqlite")
+        stopped = FileTurns(tmp_path / "e.sqlite")
+        stopped.take()
+        for name in "ab":
+            with pytest.raises(StoreError, match=r"Another process has held.*Nothing.*let it go on"):
+                store.append("t", [event(name)]).result(10)
+        with pytest.raises(StoreError, match="Another process has held"):
+            open_store(tmp_path / "e.sqlite")
+        assert store.view("t", "u:1", 9).events == ()
+        stopped.give()
+        assert store.append("t", [event("a")]).result(10) == ["stored"]
+        stopped.close()
+        store.close()
+
 
 class TestLocked:
     def test_a_lock_held_by_another_program_is_waited_for_and_then_said(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("acclimate.serving.store.sqlite_file.BUSY_SECONDS", 0.3)
+        monkeypatch.setattr("acclimate.serving.store.sqlite_file.BUSY_SECONDS", 1.0)
         store = open_store(tmp_path / "e.sqlite")
         other = sqlite3.connect(tmp_path / "e.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
         error = store.append("t", [event("a")]).exception(10)
         assert type(error) is StoreError
         assert "Another program" in str(error)
+        assert time.monotonic() - started < 1.8, "waited twice"
         assert store.view("t", "u:1", 9).events == ()
         other.execute("ROLLBACK")
         assert store.append("t", [event("a")]).result(10) == ["stored"]
@@ -421,6 +515,24 @@ class TestLocked:
         again = open_store(tmp_path / "e.sqlite")
         assert again.count() == 0
         again.close()
+
+
+class TestCommitted:
+    def test_what_fails_after_the_commit_does_not_make_an_error_of_it(self, tmp_path, caplog):
+        store = open_store(tmp_path / "e.sqlite")
+        store.append("t", [event("a")]).result()
+        recent = store._reader._recent
+
+        def fail(before, entries):
+            del recent.wrote
+            raise MemoryError
+
+        recent.wrote = fail
+        assert store.append("t", [event("b")]).result() == ["stored"]
+        assert "MemoryError" in caplog.text
+        assert stored(store, "1") == ["a", "b"]
+        assert store.append("t", [event("b"), event("c")]).result() == ["duplicate", "stored"]
+        store.close()
 
 
 class TestErased:
@@ -487,6 +599,30 @@ class TestErased:
         store.close()
         other.close()
         assert b"u:secret" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+    def test_a_program_that_reads_without_end_holds_up_neither_erasing_nor_writing(
+        self, tmp_path, monkeypatch, caplog
+    ):
+        monkeypatch.setattr("acclimate.serving.store.sqlite.FORGET_SECONDS", 0.2)
+        store = open_store(tmp_path / "e.sqlite")
+        store.append("t", [event("a", user="u:secret")]).result()
+        reader = sqlite3.connect(tmp_path / "e.sqlite", isolation_level=None)
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM events").fetchone() == (1,)
+        started = time.monotonic()
+        assert store.erase("t", "u:secret").result(60) == 1
+        for n in range(5):
+            assert store.append("t", [event(n)]).result(60) == ["stored"]
+        assert time.monotonic() - started < 5
+        assert "stays in its log until it does" in caplog.text
+        reader.close()
+        time.sleep(0.3)
+        for name in ("x", "y"):  # what can wait is done after the first of them was answered
+            store.append("t", [event(name)]).result()
+        assert not any(
+            b"u:secret" in path.read_bytes() for path in tmp_path.iterdir() if "shm" not in path.name
+        )
+        store.close()
 
 
 @pytest.fixture(scope="module")
@@ -576,6 +712,41 @@ class TestPostgresGone:
         assert store.count() == 2
         store.close()
 
+    def test_another_servers_commit_is_not_taken_for_one_that_a_crash_undid(self, server):
+        # After a crash PostgreSQL gives the same transaction numbers again.
+        url = server.new_database()
+        store = open_store(url)
+        store.append("t", [event("first")]).result()
+        left = [True]
+
+        def crash():
+            server.restart("immediate")
+            with psycopg.connect(url, autocommit=True) as other:
+                for _ in range(50):
+                    other.execute("SELECT pg_current_xact_id()")
+
+        def cut(ledger):
+            if left:
+                left.pop()
+                ledger._connection = _Cut(ledger._connection, crash)
+            ledger.insert(rows_of("t", [event("a")]))
+            return "done"
+
+        assert store._writer.submit(cut).result(20) == "done"
+        assert [e.id for e in store.export("t", "u:1")] == ["first", "a"]
+        store.close()
+
+    def test_a_read_that_takes_too_long_is_not_tried_again(self, server, monkeypatch):
+        monkeypatch.setattr("acclimate.serving.store.postgres.SETTINGS", "-c statement_timeout=1s")
+        store = open_store(server.new_database())
+        assert store.count() == 0
+        started = time.monotonic()
+        with pytest.raises(StoreError, match="did not answer in time"):
+            store._reader._read("SELECT pg_sleep(20)", ())
+        assert time.monotonic() - started < 1.8
+        assert store.count() == 0
+        store.close()
+
 
 class _Cut:
     """A connection whose other end dies just before or just after its next commit."""
@@ -589,6 +760,9 @@ class _Cut:
     def execute(self, statement, *values):
         if statement != "COMMIT":
             return self._connection.execute(statement, *values)
+        if callable(self._when):
+            self._when()
+            return self._connection.execute(statement)
         if self._when == "after the commit":
             self._connection.execute(statement)
         with psycopg.connect(self._connection.info.dsn) as other:

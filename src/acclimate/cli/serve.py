@@ -181,7 +181,7 @@ def start(settings: object, screen: Output) -> None:
             {
                 "url": where,
                 "model": settings.model,
-                "store": hidden(settings.where),
+                "store": settings.shown,
                 "workers": settings.workers,
                 "keys": keyed,
             }
@@ -211,9 +211,11 @@ def add(
     """Makes a key and shows it, once: the store keeps only its hash."""
     needs_extra()
     from acclimate.serving.http.keys import make_key
-    from acclimate.serving.store.opening import open_store
+    from acclimate.serving.store.opening import TEMPORARY, open_store
 
     screen = Output(json, quiet)
+    if store == TEMPORARY:
+        raise UserInputError(f"A key in {TEMPORARY} is gone at once. Name the server's file or database.")
     text, key = make_key(tenant, scope or ["ingest", "recommend"], name)
     opened = open_store(store)
     try:
@@ -233,6 +235,7 @@ def add(
 def list_(store: KeyStore, json: Json = False, quiet: Quiet = False) -> None:
     """The keys of a store; not their secrets, which nobody has."""
     needs_extra()
+    from acclimate.serving.http.settings import without_password
     from acclimate.serving.store.opening import open_store
 
     screen = Output(json, quiet)
@@ -251,7 +254,7 @@ def list_(store: KeyStore, json: Json = False, quiet: Quiet = False) -> None:
         }
     )
     if not keys:
-        screen.show(f"No keys. Make one: acclimate keys add --store {hidden(store)}")
+        screen.show(f"No keys. Make one: acclimate keys add --store {without_password(store)}")
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("id", "tenant", "scopes", "made", "name"):
@@ -298,6 +301,7 @@ def needs_extra() -> None:
     """
     try:
         import fastapi  # noqa: F401
+        import httptools  # noqa: F401
         import prometheus_client  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
@@ -316,17 +320,6 @@ def existing(store: str) -> None:
         raise UserInputError(f"There is no store {store}. A server makes it, or `acclimate keys add`.")
 
 
-def hidden(where: str) -> str:
-    """A store's address without a password."""
-    scheme, sep, rest = where.partition("://")
-    if not sep:
-        return where
-    login, at, host = rest.rpartition("@")
-    user = login.partition(":")[0]
-    shown = f"{user}@{host}" if at else host
-    return f"{scheme}://{shown.partition('?')[0]}"
-
-
 def _told(settings: object, where: str, keyed: bool) -> list[Text]:
     """What a server says when it starts."""
     from acclimate.serving.http.settings import Settings
@@ -336,7 +329,7 @@ def _told(settings: object, where: str, keyed: bool) -> list[Text]:
     lines = [
         ("", where, "bold"),
         ("model  ", settings.model, ""),
-        ("store  ", hidden(settings.where), ""),
+        ("store  ", settings.shown, ""),
         ("access ", who, ""),
         ("more   ", f"{where}/docs", ""),
     ]

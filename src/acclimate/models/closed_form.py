@@ -7,7 +7,7 @@ the items are encoded once, and a posterior costs a few small products in double
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
@@ -104,12 +104,26 @@ class ClosedForm:
             out[start : start + _CHUNK] = np.sqrt(np.square(whitened).sum(0))
         return out
 
-    def extended(self, more: ClosedForm) -> ClosedForm:
-        """The items of this one followed by those of another of the same head."""
-        vectors = np.concatenate([self.vectors, more.vectors])
-        shared = np.shares_memory(self.inputs, self.vectors)
-        inputs = vectors[:, :-1] if shared else np.concatenate([self.inputs, more.inputs])
-        return replace(self, inputs=inputs, vectors=vectors)
+    def contributions(
+        self,
+        rows: NDArray[np.int64],
+        values: NDArray[np.float32],
+        of: NDArray[np.int64],
+        prior_mean: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        """What each event adds to the scores of the items ``of``: ``psi . A^-1 t_s phi_s (y_s - phi_s m)``
+        with the outputs ``psi`` of an item and the posterior precision A, [n, S] float64.
+
+        Args:
+            rows, values, prior_mean: as in :meth:`vector`.
+        """
+        mean = self.prior if prior_mean is None else prior_mean
+        phi, errors, noise = self._errors(rows, values, mean)
+        weighted = phi.T * noise
+        factor = scipy.linalg.cho_factor(self.precision + weighted @ phi, lower=True)
+        outputs = self.vectors[of, :-1].astype(np.float64)
+        found: NDArray[np.float64] = outputs @ scipy.linalg.cho_solve(factor, weighted * errors)
+        return found
 
     def _weights(
         self,

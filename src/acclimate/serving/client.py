@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +42,7 @@ Id = str | int
 
 _AGAIN: Final = (429, 502, 503, 504)
 _LONGEST: Final = 10.0
-"""Seconds between two attempts at most."""
+"""Seconds between two attempts at most: to whoever says to come back later than that, nobody comes back."""
 
 
 class Asker(TypedDict, total=False):
@@ -96,15 +98,16 @@ class _Person:
 
     @property
     def path(self) -> str:
-        return f"/v1/{self.kind}/{quote(self.id, safe='')}"
+        return f"/v1/{self.kind}/{_segment(self.id)}"
 
 
 class Client:
     """Asks a server, and asks again where that can help.
 
     What cannot be reached, is overloaded or says when to come back is tried again, with growing pauses and no
-    sooner than the server says. Events get an id before they are first sent, so that an attempt whose answer
-    was lost, and the next, store one event. Several threads may share it.
+    sooner than the server says; not at all if it says more than ten seconds. Events get an id before they are
+    first sent, so that an attempt whose answer was lost, and the next, store one event. Several threads may
+    share it.
 
     Args:
         url: of the server, such as ``http://127.0.0.1:8000``. key: if it asks for one.
@@ -133,12 +136,23 @@ class Client:
             raise UserInputError(f"There is at least 1 attempt; found {attempts}.")
         headers = {"accept": "application/json"}
         if key is not None:
+            # A file that holds one ends with a line break.
+            key = key.strip()
+            if not re.fullmatch(r"[!-~]+", key):
+                raise UserInputError("A key is acc_ and what follows it, without blanks.")
             headers["authorization"] = f"Bearer {key}"
         self._attempts = attempts
         self._sleep: Callable[[float], None] = time.sleep
-        self._http = httpx.Client(
-            base_url=url.rstrip("/"), headers=headers, timeout=timeout, transport=transport, trust_env=False
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=url.rstrip("/"),
+                headers=headers,
+                timeout=timeout,
+                transport=transport,
+                trust_env=False,
+            )
+        except httpx.InvalidURL as wrong:
+            raise UserInputError(f"{url!r} is no url of a server ({wrong}).") from None
 
     def __enter__(self) -> Client:
         return self
@@ -172,10 +186,13 @@ class Client:
             events: several, each ``{"user" or "session", "item", "value"?, "time"?, "id"?}``.
             unknown_items: ``store`` keeps events on items that the catalogue lacks.
         """
+        one = {"id": id, "user": user, "session": session, "item": item, "value": value, "time": time}
         if events is None:
-            events = [
-                {"id": id, "user": user, "session": session, "item": item, "value": value, "time": time}
-            ]
+            events = [one]
+        elif _told(one):
+            raise UserInputError(
+                f"Each of the events says all about itself; beside them there is {next(iter(_told(one)))!r}."
+            )
         sent = [_told(one) for one in events]
         for one in sent:
             one.setdefault("id", uuid.uuid4().hex)
@@ -184,7 +201,7 @@ class Client:
 
     def undo(self, event_id: Id, *, user: Id | None = None, session: Id | None = None) -> bool:
         """Takes back one event; False if they have no such event, or have it no more."""
-        path = f"{_Person.of(user, session).path}/events/{quote(str(event_id), safe='')}"
+        path = f"{_Person.of(user, session).path}/events/{_segment(str(event_id))}"
         try:
             return bool(self._ask("DELETE", path)["undone"])
         except RequestError as error:
@@ -301,32 +318,55 @@ class Client:
         query: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """What the server answers in the end."""
+        try:
+            content = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, TypeError) as wrong:
+            raise UserInputError(f"That cannot be said in JSON: {wrong}.") from None
+        headers = None if body is None else {"content-type": "application/json"}
         error: AcclimateError
         attempt = 0
         while True:
             attempt += 1
             pause = min(_LONGEST, 0.05 * 2**attempt) * (0.5 + random.random() / 2)
             try:
-                answer = self._http.request(
-                    method, path, json=body, params=None if query is None else dict(query)
-                )
-            except httpx.TransportError as broken:
+                answer = self._http.request(method, path, content=content, headers=headers, params=query)
+            except httpx.RequestError as broken:
                 kind = type(broken).__name__
                 error = ServerError(f"{self._http.base_url} cannot be reached ({kind}). Does it run?")
-            except ValueError as wrong:
-                raise UserInputError(f"That cannot be said in JSON: {wrong}.") from None
             else:
                 if answer.status_code == 200:
-                    said: dict[str, Any] = answer.json()
-                    return said
+                    return _said(answer)
                 error = _error(answer)
                 if answer.status_code not in _AGAIN:
                     raise error
                 asked = answer.headers.get("retry-after", "")
-                pause = max(pause, min(float(asked), _LONGEST) if asked.isdigit() else 0.0)
-            if attempt >= self._attempts:
+                pause = max(pause, float(asked) if asked.isdecimal() else 0.0)
+            if attempt >= self._attempts or pause > _LONGEST:
                 raise error
             self._sleep(pause)
+
+
+def _said(answer: httpx.Response) -> dict[str, Any]:
+    """What an answer holds.
+
+    Raises:
+        ServerError: it is none of a server of this kind.
+    """
+    try:
+        said = answer.json()
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise ServerError(f"{answer.url} answered, but not as a server of acclimate does.")
+    return said
+
+
+def _segment(text: str) -> str:
+    """An id as a part of a path, also where it is ``..``, which would lead to another one."""
+    try:
+        return quote(text, safe="").replace(".", "%2E")
+    except UnicodeEncodeError:
+        raise UserInputError(f"The id {text!r} holds halves of characters.") from None
 
 
 def _error(answer: httpx.Response) -> AcclimateError:

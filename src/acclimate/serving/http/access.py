@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from acclimate.errors import UserInputError
 from acclimate.serving.http.keys import SCOPES, KeyRing, Scope
@@ -13,7 +14,14 @@ from acclimate.serving.store.base import Store, StoredKey
 TENANT = "default"
 _EVERYTHING = StoredKey(id="", digest="", tenant=TENANT, scopes=SCOPES, name="", created=0.0)
 _BEARER = ((b"www-authenticate", b'Bearer realm="acclimate"'),)
-_PROXIED = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
+_PROXIED = frozenset(
+    b"forwarded via x-real-ip x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto "
+    b"x-forwarded-scheme x-forwarded-server".split()
+)
+"""Headers by which a proxy gives itself away."""
+_ONCE = (b"authorization", b"content-type", b"host", b"origin", b"sec-fetch-site")
+"""Headers that decide who may do what: of two, a proxy and this server might not believe the same."""
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
 _HOSTS = 1000
 
 
@@ -51,7 +59,8 @@ class Access:
         """
         host = headers.get(b"host", b"")
         if host not in self._hosts:
-            if not is_loopback(_name(host)):
+            named = _HOST.fullmatch(host)
+            if named is None or not is_loopback(named[1].decode()):
                 raise Problem(
                     403,
                     "forbidden",
@@ -60,14 +69,12 @@ class Access:
                 )
             if len(self._hosts) < _HOSTS:
                 self._hosts.add(host)
-        for name in _PROXIED:
-            if name in headers:
-                raise Problem(
-                    403,
-                    "forbidden",
-                    "Without keys this server does not answer through a proxy. "
-                    "Make a key: acclimate keys add.",
-                )
+        if not _PROXIED.isdisjoint(headers):
+            raise Problem(
+                403,
+                "forbidden",
+                "Without keys this server does not answer through a proxy. Make a key: acclimate keys add.",
+            )
         origin = headers.get(b"origin")
         if origin is None and b"sec-fetch-site" not in headers:
             return
@@ -80,6 +87,23 @@ class Access:
                 "forbidden",
                 "A web page of another origin may not ask. Allow it: --allow-origin.",
             )
+
+    @staticmethod
+    def check_once(headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Whether headers that decide something are there once.
+
+        Raises:
+            Problem: one is there twice.
+        """
+        names = [name for name, _ in headers]
+        for name in _ONCE:
+            if names.count(name) > 1:
+                raise Problem(
+                    422,
+                    "invalid_input",
+                    f"The request has two headers {name.decode()}. Send one.",
+                    field=name.decode(),
+                )
 
     def key_of(self, headers: Mapping[bytes, bytes]) -> str:
         """The key that a request carries.
@@ -124,14 +148,6 @@ def check_reachable(store: Store, settings: Settings) -> None:
     """
     if not settings.loopback and not store.keys():
         raise UserInputError(
-            f"Others can reach {settings.host}, and {settings.where} holds no key, so anybody could read and "
-            f"write. Make a key first: acclimate keys add --store {settings.where}"
+            f"Others can reach {settings.host}, and {settings.shown} holds no key, so anybody could read and "
+            f"write. Make a key first: acclimate keys add --store {settings.shown}"
         )
-
-
-def _name(host: bytes) -> str:
-    """``127.0.0.1:8000`` without its port."""
-    text = host.decode("latin-1")
-    if text.startswith("["):
-        return text.partition("]")[0] + "]"
-    return text.partition(":")[0]

@@ -113,7 +113,15 @@ def application(service: Service, store: Store, settings: Settings) -> Applicati
                 store.close()
             metrics.close()
 
-    app = Application(title="acclimate", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    app = Application(
+        title="acclimate",
+        lifespan=lifespan,
+        # A redirect would name whatever host the request names.
+        redirect_slashes=False,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.health, app.state.access, app.state.metrics = health, access, metrics
     app.gate = Gate(
         app.rest,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from acclimate.errors import StoreError
 from acclimate.serving.http.access import Access, refused
 from acclimate.serving.http.body import HungUpError, Receive, read_json, receive_body
-from acclimate.serving.http.limits import Rate
+from acclimate.serving.http.limits import Rate, network
 from acclimate.serving.http.logs import LOGGER, told
 from acclimate.serving.http.metrics import Metrics
 from acclimate.serving.http.operations import Call, Operation, Raw, Table, path_ids
@@ -131,7 +131,7 @@ class Gate:
         self._running += 1
         try:
             if not await self._handled(exchange, receive, task):
-                await self._pass_on(scope, receive, send, exchange.headers)
+                await self._pass_on(exchange, receive, send)
                 return
         except HungUpError:
             return
@@ -190,7 +190,7 @@ class Gate:
 
     async def _send(self, exchange: Exchange, send: Send) -> None:
         headers = exchange.headers
-        exchange.seconds = perf_counter() - exchange.started
+        exchange.seconds = exchange.since()
         answer: Headers = [
             *_ALWAYS,
             (b"x-request-id", self._request_id(headers)),
@@ -213,6 +213,8 @@ class Gate:
         limits = self._limits
         key = self._access.everything()
         if operation.scope is not None:
+            if len(headers) < len(scope["headers"]):
+                self._access.check_once(scope["headers"])
             if self._running > limits.concurrency:
                 raise Problem(503, "overloaded", "Too many requests at once. Try again.", retry_after=1)
             if self._access.keyed:
@@ -251,6 +253,8 @@ class Gate:
         value = operation.finish(call, value)
         if isinstance(value, Raw):
             exchange.status, exchange.body, exchange.media_type = value.status, value.body, value.media_type
+            if value.status == 503:
+                exchange.extra.append((b"retry-after", b"1"))
         else:
             exchange.status, exchange.body = 200, operation.writer.dump_json(value, exclude_none=True)
 
@@ -258,20 +262,26 @@ class Gate:
         """The key of a request.
 
         Raises:
-            Problem: none, none that is one, or too many attempts. StoreError: nobody can tell.
+            Problem: none, none that is one, too many attempts, or nobody can tell.
         """
         client = scope.get("client")
-        address = client[0] if client else ""
+        address = network(client[0]) if client else ""
         self._limit("address", self._addresses, address)
         text = self._access.key_of(headers)
         ring = self._access.ring
         # A key that was good before is looked up however many others were guessed, from whatever address.
         if not ring.familiar(text):
             self._limit("guess", self._guesses, address, tokens=0.0)
-        if self._local or ring.fresh(text):
-            key = ring.check(text)
-        else:
-            key = await self.work.in_thread(lambda: ring.check(text))
+        try:
+            if self._local or ring.fresh(text):
+                key = ring.check(text)
+            else:
+                key = await self.work.in_thread(lambda: ring.check(text))
+        except StoreError:
+            # Where the store is, and what it lacks, is nothing for whoever may not even have a key.
+            raise Problem(
+                503, "store_unavailable", "Keys cannot be looked up now. Try again.", retry_after=2
+            ) from None
         if key is None:
             self._limit("guess", self._guesses, address)
             raise refused("This key is unknown, wrong or removed.")
@@ -336,14 +346,13 @@ class Gate:
             (b"access-control-max-age", b"600"),
         ]
 
-    async def _pass_on(
-        self, scope: Message, receive: Receive, send: Send, headers: dict[bytes, bytes]
-    ) -> None:
+    async def _pass_on(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         """Lets the rest of the application answer, with the headers that every answer has."""
-        request_id = self._request_id(headers)
+        request_id = self._request_id(exchange.headers)
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                exchange.status = message["status"]
                 given = {name.lower() for name, _ in message.get("headers", ())}
                 message["headers"] = [
                     *message.get("headers", ()),
@@ -352,7 +361,11 @@ class Gate:
                 ]
             await send(message)
 
-        await self._inner(scope, receive, with_headers)
+        try:
+            await self._inner(exchange.scope, receive, with_headers)
+        finally:
+            exchange.seconds = exchange.since()
+            self._record(exchange)
 
     def _request_id(self, headers: dict[bytes, bytes]) -> bytes:
         given = headers.get(b"x-request-id")

@@ -94,7 +94,8 @@ class KeyRing:
                 return known.key
             raise
         if len(self._known) >= _MOST:
-            self._known.clear()
+            # Whoever guesses ids must not make it forget those that are.
+            self._known = {one: known for one, known in list(self._known.items()) if known.key is not None}
         self._known[key_id] = _Known(key, now)
         return key
 

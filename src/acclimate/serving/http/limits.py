@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
+from functools import lru_cache
 from time import monotonic
 
 _MOST = 100_000
@@ -49,3 +51,12 @@ class Rate:
         left, stamp = self._young.get(name) or self._old.get(name) or (self.most, now)
         left = min(self.most, left + (now - stamp) * self.rate)
         return 0.0 if left >= 1.0 else (1.0 - left) / self.rate
+
+
+@lru_cache(10_000)
+def network(address: str) -> str:
+    """Whose an address is: of IPv6, where everybody has very many, the network that they are in."""
+    try:
+        return str(ipaddress.IPv6Network((address, 64), strict=False)) if ":" in address else address
+    except ValueError:
+        return address

@@ -27,7 +27,8 @@ class JsonFormatter(logging.Formatter):
             "time": f"{stamp}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            # The first line says what; others may hold what it was about.
+            "message": record.getMessage().partition("\n")[0],
         }
         for name in _EXTRA:
             if name in record.__dict__:
@@ -47,10 +48,10 @@ def told(error: BaseException) -> dict[str, Any]:
 
 
 def configure(stream: TextIO | None = None) -> None:
-    """Sends the logs of acclimate and of uvicorn to standard error as JSON."""
+    """Sends the logs of acclimate, of uvicorn and of the event loop to standard error as JSON."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
-    for name in ("acclimate", "uvicorn", "uvicorn.error"):
+    for name in ("acclimate", "asyncio", "uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers = [handler] if name != "uvicorn.error" else []
         logger.setLevel(logging.INFO)

@@ -60,7 +60,7 @@ def told(families: Iterable[Metric]) -> dict[str, Any]:
     routes = [
         {"method": method, "route": route, **times}
         for (method, route), buckets in histograms.get("acclimate_request_seconds", {}).items()
-        if (times := _times(buckets)) is not None
+        if route != "none" and (times := _times(buckets)) is not None
     ]
     everybody = ("", "")
     return {

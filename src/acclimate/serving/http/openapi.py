@@ -170,7 +170,8 @@ def _responses(one: Operation, shapes: dict[str, Any]) -> dict[str, Any]:
         "200": {"description": "Done.", "headers": _HEADERS, "content": {one.media_type: content}}
     }
     if one.method == "GET" and one.scope is None and 503 in one.statuses:
-        out["503"] = {"description": "Not now.", "headers": _HEADERS, "content": {one.media_type: content}}
+        headers = {**_HEADERS, "retry-after": _RETRY}
+        out["503"] = {"description": "Not now.", "headers": headers, "content": {one.media_type: content}}
         statuses.discard(503)
     if one.scope is None:
         statuses.add(403)

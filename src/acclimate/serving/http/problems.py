@@ -104,7 +104,7 @@ def _invalid(error: ValidationError, known: Iterable[str]) -> Problem:
     if kind == "json_invalid":
         return Problem(422, "invalid_json", f"The body is no JSON: {said.removeprefix('Invalid JSON: ')}.")
     if kind == "extra_forbidden":
-        name = str(first["loc"][-1])
+        name = str(first["loc"][-1])[:80]
         names = sorted(known) if len(first["loc"]) == 1 else []
         near = difflib.get_close_matches(name, names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

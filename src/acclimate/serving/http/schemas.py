@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
-from pydantic import ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import ConfigDict, FailFast, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -135,7 +135,7 @@ Filter: TypeAlias = Annotated[
         examples=[{"genre": ["Drama", "Comedy"], "year": {"min": 1990}}],
     ),
 ]
-Items: TypeAlias = Annotated[list[Annotated[Any, _Id]], Field(max_length=MOST_ITEMS)]
+Items: TypeAlias = Annotated[list[Annotated[Any, _Id]], Field(max_length=MOST_ITEMS), FailFast()]
 K: TypeAlias = Annotated[int, Field(ge=1, le=MOST_K, description="How many at most.")]
 Exclude: TypeAlias = Annotated[Items, Field(description="Items to leave out.", examples=[["m7"]])]
 Pins: TypeAlias = Annotated[
@@ -197,6 +197,7 @@ class EventsIn(TypedDict):
             max_length=MOST_EVENTS,
             examples=[[{"id": "7d9f1c52", "user": "u17", "item": "m1", "value": 5}]],
         ),
+        FailFast(),
     ]
     unknown_items: NotRequired[
         Annotated[
@@ -222,6 +223,7 @@ GivenEvents: TypeAlias = Annotated[
         description="What the person did, unstored; after what is stored of them, if they are named too.",
         examples=[[{"item": "m1", "value": 5}]],
     ),
+    FailFast(),
 ]
 
 
@@ -266,6 +268,7 @@ class RankIn(Person):
             description="The candidates, in any order.",
             examples=[["m1", "m2"]],
         ),
+        FailFast(),
     ]
     k: NotRequired[K]
     exclude_seen: NotRequired[ExcludeSeen]
@@ -314,7 +317,7 @@ class ItemsIn(TypedDict):
     """Items to add, or whose fields to replace."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
-    items: Annotated[list[NewItemIn], Field(min_length=1, max_length=MOST_ITEMS)]
+    items: Annotated[list[NewItemIn], Field(min_length=1, max_length=MOST_ITEMS), FailFast()]
 
 
 class RulesIn(TypedDict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -18,7 +19,8 @@ from fastapi import FastAPI
 
 from acclimate.errors import AcclimateError, UserInputError
 from acclimate.serving.http import logs
-from acclimate.serving.http.settings import Settings
+from acclimate.serving.http.protocol import Protocol
+from acclimate.serving.http.settings import Settings, is_loopback
 
 SETTINGS: Final = "ACCLIMATE_SERVE"
 """The environment variable that tells workers how to serve."""
@@ -73,6 +75,8 @@ def bind(settings: Settings) -> socket.socket:
         raise UserInputError(
             f"There is no host {host!r} here. Name an address of this machine: --host 127.0.0.1."
         ) from None
+    if settings.loopback and not is_loopback(address[0]):
+        raise UserInputError(f"{host} is {address[0]} here, which others can reach. Name the address itself.")
     listener = socket.socket(family, kind, proto)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -90,7 +94,7 @@ def bind(settings: Settings) -> socket.socket:
         ) from None
     except OSError as error:
         listener.close()
-        if error.errno == 98:
+        if error.errno == errno.EADDRINUSE:
             raise UserInputError(
                 f"Port {port} of {host} is in use. End what uses it, or take another: --port {port + 1}."
             ) from None
@@ -178,6 +182,7 @@ def _config(app: FastAPI | str, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
+        http=Protocol,
         workers=settings.workers,
         log_config=None,
         access_log=False,

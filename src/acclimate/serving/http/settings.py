@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -13,9 +15,14 @@ from acclimate.errors import UserInputError
 from acclimate.serving.retrieval import FaissIndex, UsearchIndex
 from acclimate.serving.service.approximation import MakeIndex
 from acclimate.serving.service.limits import MOST_EVENTS, MOST_K
+from acclimate.serving.store.opening import TEMPORARY
 
 INDEXES: Final[Mapping[str, MakeIndex]] = {FaissIndex.name: FaissIndex, UsearchIndex.name: UsearchIndex}
 """What can search approximately, by the name that travels to the workers."""
+
+_ORIGIN: Final = re.compile(
+    r"(?!http:.*:80\Z|https:.*:443\Z)https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,28 @@ class Limits:
     address_rate: float = 20_000.0
     user_rate: float = 100.0
     guess_rate: float = 20.0
+
+    def check(self) -> None:
+        """Whether each can be.
+
+        Raises:
+            UserInputError: one cannot.
+        """
+        whole = (
+            *(("body", 100, None), ("batch", 1, MOST_EVENTS), ("k", 1, MOST_K)),
+            *(("concurrency", 1, None), ("threads", 1, None)),
+        )
+        for name, lowest, highest in whole:
+            found = getattr(self, name)
+            if found < lowest:
+                raise UserInputError(f"The limit {name} is at least {lowest}; found {found}.")
+            if highest is not None and found > highest:
+                raise UserInputError(f"The limit {name} is at most {highest}; found {found}.")
+        if not 0 < self.timeout < math.inf:
+            raise UserInputError(f"The timeout is above 0 seconds; found {self.timeout:g}.")
+        for name in ("key_rate", "address_rate", "user_rate", "guess_rate"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserInputError(f"The limit {name} is 0 (none) or more requests a second.")
 
 
 @dataclass(frozen=True)
@@ -84,6 +113,11 @@ class Settings:
         return self.store or f"{self.model}.events.sqlite"
 
     @property
+    def shown(self) -> str:
+        """The store, for people to read: see :func:`without_password`."""
+        return without_password(self.where)
+
+    @property
     def index(self) -> MakeIndex | None:
         """What makes the index of approximate search, by its name."""
         return None if self.approximate is None else INDEXES[self.approximate]
@@ -120,22 +154,38 @@ class Settings:
             raise UserInputError(f"Approximate search is by faiss or usearch; found {self.approximate!r}.")
         if self.log not in ("all", "errors", "none"):
             raise UserInputError(f"Requests are logged: all, errors or none; found {self.log!r}.")
+        if self.workers > 1 and self.where == TEMPORARY:
+            raise UserInputError(
+                f"Every worker would have a {TEMPORARY} store of its own. Keep events in a file, or take one "
+                "worker."
+            )
         for origin in self.allow_origins:
-            scheme, _, rest = origin.partition("://")
-            if scheme not in ("http", "https") or not rest or "/" in rest or "*" in rest:
+            # Compared with what browsers write: lower case, and no port that goes without saying.
+            if not _ORIGIN.fullmatch(origin):
                 raise UserInputError(
-                    f"An origin is a scheme and a host, such as https://shop.example; found {origin!r}. "
-                    "There is no origin for everybody."
+                    "An origin is a scheme and a host as browsers write them, such as https://shop.example "
+                    f"or http://localhost:3000; found {origin!r}. There is no origin for everybody."
                 )
-        for name, lowest in (("body", 100), ("batch", 1), ("k", 1), ("concurrency", 1), ("threads", 1)):
-            if getattr(self.limits, name) < lowest:
-                raise UserInputError(f"The limit {name} is at least {lowest}.")
-        if self.limits.timeout <= 0:
-            raise UserInputError(f"The timeout is above 0 seconds; found {self.limits.timeout:g}.")
-        for name in ("key_rate", "address_rate", "user_rate", "guess_rate"):
-            if getattr(self.limits, name) < 0:
-                raise UserInputError(f"The limit {name} is 0 (none) or more requests a second.")
+        for proxy in self.proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise UserInputError(
+                    f"A proxy is an address, such as 10.0.0.2 or 10.0.0.0/24; found {proxy!r}."
+                ) from None
+        self.limits.check()
         return self
+
+
+def without_password(where: str) -> str:
+    """A store's address for people to read: of a database, without password and options."""
+    scheme, sep, rest = where.partition("://")
+    if not sep:
+        return where
+    login, at, host = rest.rpartition("@")
+    user = login.partition(":")[0]
+    shown = f"{user}@{host}" if at else host
+    return f"{scheme}://{shown.partition('?')[0]}"
 
 
 def is_loopback(host: str) -> bool:

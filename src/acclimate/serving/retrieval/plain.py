@@ -82,7 +82,8 @@ def plain_top(
         block = vectors[start : start + _BLOCK]
         with np.errstate(all="ignore"):
             approximate = block @ query
-            upper = approximate + (norms[start : start + _BLOCK] * slack + tiny)
+            error = norms[start : start + _BLOCK] * slack + tiny
+            upper = np.where(np.isfinite(approximate), approximate + error, np.inf)
             free = np.ones(len(block), dtype=np.bool_)
             if allowed is not None:
                 free &= allowed[start : start + _BLOCK]
@@ -91,7 +92,7 @@ def plain_top(
                 free[left_out[low:high] - start] = False
             floor = scores[-1] if len(scores) == k else -np.inf
             if len(scores) < k < np.count_nonzero(free):
-                lower = np.where(free & np.isfinite(approximate), 2 * approximate - upper, -np.inf)
+                lower = np.where(free & np.isfinite(approximate), approximate - error, -np.inf)
                 floor = np.partition(lower, len(lower) - k)[len(lower) - k]
             survivors = np.flatnonzero(free & ~(upper < floor))
         found = float64_scores(block[survivors], query)

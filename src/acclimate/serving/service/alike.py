@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from acclimate.data import Items
 from acclimate.model import Model
 from acclimate.model.shown import Shelf, stored
-from acclimate.models.base import Retrieval
+from acclimate.models.base import Recommender, Retrieval
 from acclimate.serving.retrieval.base import Found
 from acclimate.serving.retrieval.exact import ExactScan
 from acclimate.serving.retrieval.plain import best, float64_scores
@@ -28,50 +30,36 @@ _CELLS = 50_000_000
 Table = NDArray[np.float32]
 
 
+class Crowd(Protocol):
+    """Sampled people of a model, over whom items are compared."""
+
+    def units(self, engine: Engine, catalogue: Catalogue, rows: NDArray[np.int64]) -> Table:
+        """Unit vectors [n, d] of the items at the rows of a catalogue."""
+        ...
+
+
 class Alikeness:
     """Items as unit vectors whose dot product is the correlation of their scores over sampled people.
 
-    With ``Retrieval`` scores are ``V w``, so the correlation follows from the covariance of the people's
-    vectors ``w``: with ``C = L L^T`` an item is ``L^T (v - mean v)``, of unit length. Otherwise an item is
-    the column of its scores, each less the person's and the item's mean. An item whose score is the same for
-    everybody is alike to none: its vector is zero.
-
-    Needs a model with the histories of at least two users.
+    An item whose score is the same for everybody is alike to none: its vector is zero. Needs a model with the
+    histories of at least two users.
     """
 
-    def __init__(self, model: Model, engine: Engine, catalogue: Catalogue) -> None:
-        self._model, self._engine, self._catalogue = model, engine, catalogue
+    def __init__(
+        self, model: Model, engine: Engine, catalogue: Catalogue, *, like: Alikeness | None = None
+    ) -> None:
+        """
+        Args:
+            like: of the same model over its own catalogue; what it prepared is used.
+        """
+        self._engine, self._catalogue, self._like = engine, catalogue, like
+        self._crowd: Crowd = _crowd(model, engine) if like is None else like._crowd
         self._lock = threading.Lock()
         self._scan: ExactScan | None = None
-        self._states: list[State] = []
-        n = model.data.n_users
-        most = _SAMPLE
-        if not isinstance(model.recommender, Retrieval):
-            most = max(2, min(most, _CELLS // max(1, catalogue.n_known)))
-        self._people = torch.arange(0, n, max(1, -(-n // most)))
-        self._centre: NDArray[np.float64] | None = None
-        self._factor: NDArray[np.float64] | None = None
-        if isinstance(model.recommender, Retrieval):
-            assert engine.vectors is not None
-            with torch.no_grad():
-                vectors = [model.recommender.user_vectors(state).double() for state in self._adapted()]
-            self._users = torch.cat(vectors).numpy()
-            self._centre = engine.vectors.mean(0, dtype=np.float64)
-            deviations = self._users - self._users.mean(0)
-            values, directions = np.linalg.eigh(deviations.T @ deviations / len(self._users))
-            self._factor = directions * np.sqrt(np.maximum(values, 0.0))
-            # Of scores: against their mean square a variance counts as something or as nothing.
-            self._second = self._users.T @ self._users / len(self._users)
-        else:
-            self._means: NDArray[np.float64] | None = None
 
     def units(self, rows: NDArray[np.int64]) -> Table:
         """Unit vectors [n, d] of items."""
-        if self._centre is not None and self._factor is not None:
-            at = self._engine.vectors_at(rows).astype(np.float64) - self._centre
-            z = at @ self._factor
-            return _unit(z, ((at @ self._second) * at).sum(1))
-        return self._sampled(rows)
+        return self._crowd.units(self._engine, self._catalogue, rows)
 
     def top(self, row: int, k: int, skip: NDArray[np.int64], allowed: NDArray[np.bool_] | None) -> Found:
         """The k items most like the one at ``row``."""
@@ -80,7 +68,7 @@ class Alikeness:
         query = self.units(np.array([row]))[0]
         replaced = changed[changed < n]
         theirs = np.unique(np.concatenate([skip[skip < n], replaced]))
-        found = self._whole().top(query, k, skip=theirs, allowed=None if allowed is None else allowed[:n])
+        found = self._known().top(query, k, skip=theirs, allowed=None if allowed is None else allowed[:n])
         free = changed[~np.isin(changed, skip)]
         if allowed is not None:
             free = free[allowed[free]]
@@ -90,8 +78,10 @@ class Alikeness:
         rows, scores = best(np.concatenate([found.rows, free]), np.concatenate([found.scores, scores]), k)
         return Found(rows, scores, found.exact)
 
-    def _whole(self) -> ExactScan:
+    def _known(self) -> ExactScan:
         """A scan over the model's items, made when somebody first asks."""
+        if self._like is not None:
+            return self._like._known()
         with self._lock:
             if self._scan is None:
                 n = self._catalogue.n_known
@@ -99,30 +89,67 @@ class Alikeness:
                 self._scan = ExactScan.build(np.concatenate(parts))
             return self._scan
 
-    def _adapted(self) -> list[State]:
-        """States of the sampled people, some at a time."""
-        model = self._model
-        ids = model.data.user_ids.decode(self._people)
-        shelf = Shelf(model.names, model.data.items)
-        shown = stored(ids, model.data, self._people, shelf, model.takes_choices)
-        lengths = shown.events.offsets[1:] - shown.events.offsets[:-1]
-        order = lengths.argsort(stable=True)
-        return [model.recommender.adapt(shown.feedback(part)) for part in torch.split(order, _BATCH)]
 
-    def _sampled(self, rows: NDArray[np.int64]) -> Table:
-        if not self._states:
-            self._states = self._adapted()
-        if self._means is None:
-            everything = self._catalogue.known.data.catalogue()
-            self._means = self._scores(everything).mean(1)
-        scores = self._scores(self._catalogue.items(torch.from_numpy(rows))) - self._means[:, None]
+class _ByVectors:
+    """Scores are ``V w``, so their correlation follows from the covariance of the people's vectors ``w``.
+
+    With ``C = L L^T`` an item is ``L^T (v - mean v)``, of unit length.
+
+    Args:
+        users: [P, D] their vectors. vectors: [N, D] of the model's items.
+    """
+
+    def __init__(self, users: NDArray[np.float64], vectors: NDArray[np.float32]) -> None:
+        self._centre = vectors.mean(0, dtype=np.float64)
+        deviations = users - users.mean(0)
+        values, directions = np.linalg.eigh(deviations.T @ deviations / len(users))
+        self._factor = directions * np.sqrt(np.maximum(values, 0.0))
+        # Of scores: against their mean square a variance counts as something or as nothing.
+        self._second = users.T @ users / len(users)
+
+    def units(self, engine: Engine, catalogue: Catalogue, rows: NDArray[np.int64]) -> Table:
+        at = engine.vectors_at(rows).astype(np.float64) - self._centre
+        return _unit(at @ self._factor, ((at @ self._second) * at).sum(1))
+
+
+class _ByScores:
+    """An item is the column of its scores, each less the person's and the item's mean.
+
+    Args:
+        states: of the people, some in each. known: the model's items.
+    """
+
+    def __init__(self, recommender: Recommender, states: Sequence[State], known: Items) -> None:
+        self._recommender, self._states = recommender, states
+        self._means = self._scores(known).mean(1)
+
+    def units(self, engine: Engine, catalogue: Catalogue, rows: NDArray[np.int64]) -> Table:
+        scores = self._scores(catalogue.items(torch.from_numpy(rows))) - self._means[:, None]
         z = (scores - scores.mean(0)).T / np.sqrt(len(scores))
         return _unit(z, np.square(scores).mean(0))
 
     def _scores(self, items: Items) -> NDArray[np.float64]:
         with torch.no_grad():
-            parts = [self._model.recommender.score(state, items).double() for state in self._states]
+            parts = [self._recommender.score(state, items).double() for state in self._states]
         return torch.cat(parts).numpy()
+
+
+def _crowd(model: Model, engine: Engine) -> Crowd:
+    recommender, data = model.recommender, model.data
+    most = _SAMPLE
+    if engine.vectors is None:
+        most = max(2, min(most, _CELLS // max(1, data.n_items)))
+    people = torch.arange(0, data.n_users, max(1, -(-data.n_users // most)))
+    shelf = Shelf(model.names, data.items)
+    shown = stored(data.user_ids.decode(people), data, people, shelf, model.takes_choices)
+    lengths = shown.events.offsets[1:] - shown.events.offsets[:-1]
+    batches = torch.split(lengths.argsort(stable=True), _BATCH)
+    states = [recommender.adapt(shown.feedback(part)) for part in batches]
+    if engine.vectors is None or not isinstance(recommender, Retrieval):
+        return _ByScores(recommender, states, data.catalogue())
+    with torch.no_grad():
+        vectors = [recommender.user_vectors(state).double() for state in states]
+    return _ByVectors(torch.cat(vectors).numpy(), engine.vectors)
 
 
 def _unit(z: NDArray[np.float64], square: NDArray[np.float64]) -> Table:

@@ -21,12 +21,14 @@ from acclimate.serving.service.people.person import Person
 from acclimate.serving.service.strategies import DEFAULT, fitted
 from acclimate.serving.store.base import Settings
 
+_NOTHING = Settings(0, (), Rules())
+
 
 class Branch:
     """Safe for several threads.
 
     Attributes:
-        revision: of the tenant's items and rules. catalogue: what there is to recommend.
+        settings: what the tenant added and ruled. revision: of that. catalogue: what there is to recommend.
         engine: the model's recommender over it. rules: as they were set.
         pins: row -> rank. buried: rows. exploration: share of every list. notes: rules that cannot be kept.
     """
@@ -37,7 +39,7 @@ class Branch:
         catalogue: Catalogue,
         first_stage: FirstStage | None,
         *,
-        settings: Settings | None = None,
+        settings: Settings = _NOTHING,
         base: Branch | None = None,
         approximation: Approximation | None = None,
     ) -> None:
@@ -62,20 +64,17 @@ class Branch:
         )
         self._engines: dict[str, Engine] = {DEFAULT: self.engine}
         self._alikeness: Alikeness | None = None
-        self.revision = 0 if settings is None else settings.revision
-        self.rules = Rules() if settings is None else settings.rules
-        self.pins: Mapping[int, int] = {}
-        self.buried: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self.settings = settings
+        self.revision, self.rules = settings.revision, settings.rules
         self.exploration = self.rules.exploration
-        notes = []
         pinned = {item: catalogue.row(item) for item in self.rules.pin}
-        self.pins = {row: self.rules.pin[item] for item, row in pinned.items() if row >= 0}
-        gone = [item for item, row in pinned.items() if row < 0]
-        if gone:
-            notes.append(f"{len(gone)} pinned items, such as {gone[0]!r}, are not in the catalogue")
+        self.pins: Mapping[int, int] = {row: self.rules.pin[item] for item, row in pinned.items() if row >= 0}
         buried = [catalogue.row(item) for item in self.rules.bury]
-        self.buried = np.array([row for row in buried if row >= 0], dtype=np.int64)
-        self.notes: tuple[str, ...] = tuple(notes)
+        self.buried: NDArray[np.int64] = np.array([row for row in buried if row >= 0], dtype=np.int64)
+        gone = [item for item, row in pinned.items() if row < 0]
+        self.notes: tuple[str, ...] = (
+            (f"{len(gone)} pinned items, such as {gone[0]!r}, are not in the catalogue",) if gone else ()
+        )
 
     def engine_for(self, strategy: str) -> Engine:
         """Who ranks; made when somebody first asks.
@@ -100,7 +99,8 @@ class Branch:
         if strategy not in self._engines:
             return False
         likeness = self.engine.vectors is not None and self.model.data.n_users >= 2
-        return not diverse or not likeness or self._alikeness is not None
+        known = self if self._base is None else self._base
+        return not diverse or not likeness or known._alikeness is not None
 
     def top(
         self,
@@ -132,10 +132,10 @@ class Branch:
             return self._alikeness
         with self._lock:
             if self._alikeness is None:
-                if self._base is not None and not len(self.catalogue.changed):
-                    self._alikeness = self._base.alikeness()
-                else:
-                    self._alikeness = Alikeness(self.model, self.engine, self.catalogue)
+                like = None if self._base is None else self._base.alikeness()
+                if like is None or len(self.catalogue.changed):
+                    like = Alikeness(self.model, self.engine, self.catalogue, like=like)
+                self._alikeness = like
             return self._alikeness
 
     def units(self, rows: NDArray[np.int64]) -> NDArray[np.float32] | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
+
+import numpy as np
 
 from acclimate.serving.problems import RequestError
 from acclimate.serving.service.limits import LONGEST_ID, LONGEST_TEXT
@@ -21,6 +23,11 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def _is_whole(value: object) -> TypeGuard[int]:
+    """Whether it is a whole number, Python's or NumPy's; a truth value is none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def text_id(value: object, field: str, what: str = "id") -> str:
     """An id, text or a whole number, as text.
 
@@ -29,8 +36,8 @@ def text_id(value: object, field: str, what: str = "id") -> str:
     """
     if isinstance(value, str):
         text = value
-    elif isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 4 * LONGEST_ID:
-        text = str(value)
+    elif _is_whole(value) and int(value).bit_length() <= 4 * LONGEST_ID:
+        text = str(int(value))
     else:
         raise RequestError(
             "invalid_input", f"The {what} is text or a whole number; found {shown(value)}.", field=field
@@ -58,7 +65,7 @@ def number(value: object, field: str, what: str) -> float:
     Raises:
         RequestError: text, a truth value, NaN, infinite, or too large.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if _is_whole(value) or isinstance(value, float | np.floating):
         try:
             out = float(value)
         except OverflowError:
@@ -86,7 +93,7 @@ def whole(value: object, field: str, lowest: int, highest: int) -> int:
     Raises:
         RequestError: it is not; with the code ``too_many`` where it is too large.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+    if not _is_whole(value) or value < lowest:
         raise RequestError(
             "invalid_input",
             f"{field} is a whole number from {lowest} to {highest}; found {shown(value)}.",
@@ -94,7 +101,7 @@ def whole(value: object, field: str, lowest: int, highest: int) -> int:
         )
     if value > highest:
         raise RequestError("too_many", f"{field} goes up to {highest}; found {shown(value)}.", field=field)
-    return value
+    return int(value)
 
 
 def share(value: object, field: str, highest: float) -> float:

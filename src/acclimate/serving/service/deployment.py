@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from acclimate.errors import AcclimateError, ModelFileError
+from acclimate.errors import ModelFileError
 from acclimate.model import Model
 from acclimate.serving.service.approximation import Approximation, MakeIndex
 from acclimate.serving.service.branch import Branch
@@ -42,12 +43,17 @@ class Deployment:
 
     @classmethod
     def build(
-        cls, model: Model, first_stage: Model | None = None, index: MakeIndex | None = None
+        cls,
+        model: Model,
+        first_stage: Model | None = None,
+        index: MakeIndex | None = None,
+        settings: Mapping[str, Settings] | None = None,
     ) -> Deployment:
         """Prepares a model, and tries it.
 
         Args:
             index: makes the index in front of its scan; None for the exact scan.
+            settings: of tenants, whose branches are then there from the start.
 
         Raises:
             ModelFileError: it does not answer, or its answers are not finite.
@@ -60,21 +66,15 @@ class Deployment:
             base = Branch(model, Catalogue(known), stage, approximation=approximation)
             built = cls(model, model.sha256, known, Values.of(model), Histories(model.data), base, stage)
             built.probe()
+            for tenant, theirs in (settings or {}).items():
+                built.renew(tenant, theirs)
             # What the first request by title or search would wait for.
             model.names.by_title("")
             _ = known.folded
         except ModelFileError:
             raise
         # Whatever a damaged model breaks on is its fault: the one in use is to stay.
-        except (
-            AcclimateError,
-            ValueError,
-            TypeError,
-            RuntimeError,
-            IndexError,
-            KeyError,
-            ArithmeticError,
-        ) as error:
+        except Exception as error:
             raise ModelFileError(f"The model does not answer: {error} Fit it again.") from error
         return built
 
@@ -98,6 +98,12 @@ class Deployment:
             again = self.base.engine.scores(person, found.rows)
             if not np.allclose(found.scores, again, rtol=1e-5, atol=1e-5):
                 raise ModelFileError("The model's scores depend on what else is asked. Fit it again.")
+
+    @property
+    def settings(self) -> dict[str, Settings]:
+        """What tenants added and ruled, as last seen."""
+        with self._lock:
+            return {tenant: branch.settings for tenant, branch in self._branches.items()}
 
     def branch(self, tenant: str) -> Branch:
         """The tenant's branch as it was last seen."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from acclimate.data import Dataset, Feedback, Items
+from acclimate.explain import Method, explain
 from acclimate.model.model import best as highest
 from acclimate.models.base import Recommender, Retrieval, Tabular, Uncertain
 from acclimate.models.closed_form import ClosedForm
@@ -21,7 +22,7 @@ from acclimate.serving.retrieval.exact import ExactScan
 from acclimate.serving.retrieval.plain import best, float64_scores
 from acclimate.serving.service.catalogue.catalogue import Catalogue
 from acclimate.serving.service.people.person import Person
-from acclimate.tensors import State
+from acclimate.serving.service.people.tastes import Taste, Tastes
 
 _BLOCK = 65_536
 """Items that a recommender without vectors scores at once."""
@@ -29,21 +30,17 @@ _BLOCK = 65_536
 Rows = NDArray[np.int64]
 Scores = NDArray[np.float64]
 _NONE: Rows = np.zeros(0, dtype=np.int64)
+_NO_VALUES = np.zeros(0, dtype=np.float32)
 
 
-class Taste:
-    """What an engine made of a person: a vector, or a state, or both.
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """A score taken apart: without any event, what each event adds [S], and with all of them."""
 
-    Attributes:
-        vector: [D] float32 whose dot products with item vectors are scores; None without ``Retrieval``.
-        state: as the recommender gave it; None where the closed form made it unnecessary.
-    """
-
-    __slots__ = ("state", "vector")
-
-    def __init__(self, vector: NDArray[np.float32] | None, state: State | None) -> None:
-        self.vector = vector
-        self.state = state
+    prior: float
+    added: Scores
+    total: float
+    method: Method
 
 
 class Engine:
@@ -78,6 +75,7 @@ class Engine:
         self._choices = recommender.scale == "rank" and data.explicit
         self._nobody = data.users.gather(torch.full((1,), -1))
         self._prior_means: dict[int, NDArray[np.float64]] = {}
+        self._tastes: Tastes = Tastes(name) if like is None else like._tastes
         self.scan: Scan | None = None
         self.vectors: NDArray[np.float32] | None = None
         self._closed: ClosedForm | None = None
@@ -126,9 +124,10 @@ class Engine:
 
     def taste(self, person: Person) -> Taste:
         """What the recommender makes of a person; computed once for each."""
-        found: Taste | None = person.tastes.get(self.name)
+        found = self._tastes.get(person)
         if found is None:
-            person.tastes[self.name] = found = self._adapt(person)
+            found = self._adapt(person)
+            self._tastes.put(person, found)
         return found
 
     def top(self, person: Person, k: int, skip: Rows, allowed: NDArray[np.bool_] | None = None) -> Found:
@@ -176,6 +175,22 @@ class Engine:
         with torch.no_grad():
             found = recommender.deviation(state, self._catalogue.items(torch.from_numpy(rows)))
         return found[0].numpy().astype(np.float64)
+
+    def reasons(self, person: Person, row: int) -> Terms:
+        """What the score of an item is made of."""
+        if self._closed is None:
+            items = self._catalogue.items(torch.tensor([row]))
+            with torch.no_grad():
+                found = explain(self.recommender, self.feedback(person), items)
+            added = found.contributions[0, 0].double().numpy()
+            return Terms(float(found.prior[0, 0]), added, float(found.total[0, 0]), found.method)
+        closed, at = self._tables(np.append(person.rows, row))
+        mean = self._prior_mean(person)
+        seen, of = at[:-1], at[-1:]
+        prior = float64_scores(closed.vectors[of], closed.vector(_NONE, _NO_VALUES, mean))
+        added = closed.contributions(seen, self._told(person), of, mean)[0]
+        total = self.scores(person, np.array([row]))
+        return Terms(float(prior[0]), added, float(total[0]), "exact")
 
     def vectors_at(self, rows: Rows) -> NDArray[np.float32]:
         """Item vectors [n, D]; only with ``Retrieval``."""

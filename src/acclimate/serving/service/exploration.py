@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate.serving.problems import RequestError
+from acclimate.serving.service.branch import Branch
 from acclimate.serving.service.checks import shown
 from acclimate.serving.service.engine import Engine
 from acclimate.serving.service.people.person import Person
@@ -58,13 +59,13 @@ def places(share: float, k: int, random: np.random.Generator) -> int:
 
 
 def explored(
+    branch: Branch,
     engine: Engine,
     person: Person,
     rows: NDArray[np.int64],
     n: int,
     method: Explore,
     random: np.random.Generator,
-    n_items: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The n items to explore, and their scores.
 
@@ -73,13 +74,14 @@ def explored(
     is draws them evenly.
 
     Args:
-        rows: of the items that may be explored, ascending. n_items: of the catalogue.
+        rows: of the items that may be explored, ascending; n at least.
     """
-    if len(rows) > CANDIDATES:
-        allowed = np.zeros(n_items, dtype=np.bool_)
+    half = max(CANDIDATES // 2, n)
+    if len(rows) > 2 * half:
+        allowed = np.zeros(branch.catalogue.n_items, dtype=np.bool_)
         allowed[rows] = True
-        best = engine.top(person, CANDIDATES // 2, np.zeros(0, dtype=np.int64), allowed).rows
-        drawn = rows[random.integers(0, len(rows), CANDIDATES // 2)]
+        best = branch.top(engine, person, half, np.zeros(0, dtype=np.int64), allowed).rows
+        drawn = random.choice(rows, half, replace=False)
         rows = np.union1d(best, drawn)
     scores = engine.scores(person, rows)
     if not engine.uncertain:

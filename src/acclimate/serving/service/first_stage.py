@@ -49,8 +49,8 @@ class FirstStage:
         both = np.flatnonzero(self._theirs >= 0)
         self._ours[self._theirs[both]] = both
         self._values = Values.of(model)
-        self._engine = Engine("first-stage", model.recommender, model.data, Catalogue(theirs))
         self._catalogue = Catalogue(theirs)
+        self._engine = Engine("first-stage", model.recommender, model.data, self._catalogue)
 
     @property
     def method(self) -> str:

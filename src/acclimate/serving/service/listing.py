@@ -17,6 +17,7 @@ from acclimate.serving.service.limits import MOST_K
 from acclimate.serving.service.people.person import Person
 
 Reason = Literal["explored", "pinned"]
+_NONE = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +67,11 @@ def listing(
     if pins:
         skip = np.concatenate([skip, np.array(list(pins), dtype=np.int64)])
     room = wish.k - len(pins)
-    extra = 0
-    candidates = np.zeros(0, dtype=np.int64)
-    if wish.share > 0 and random is not None:
-        extra = min(places(wish.share, wish.k, random), room)
-        if extra:
-            candidates = _little_known(branch, skip, wish.allowed)
-    own = max(room - min(extra, len(candidates)), 0)
     rows: list[int] = []
     scores: list[float] = []
     exact = True
-    if own:
-        wanted = own if wish.diversity == 0 else min(POOL * own, MOST_K)
+    if room:
+        wanted = room if wish.diversity == 0 else min(POOL * room, MOST_K)
         found = branch.top(engine, person, wanted, skip, wish.allowed)
         exact = found.exact
         at, chosen = found.rows, found.scores
@@ -86,20 +80,22 @@ def listing(
             if units is None:
                 notes.append("diversity is not known: this model has no item vectors and no labels of items")
             else:
-                order = diversified(chosen, units, own, wish.diversity)
+                order = diversified(chosen, units, room, wish.diversity)
                 at, chosen = at[order], chosen[order]
-            at, chosen = at[:own], chosen[:own]
-        rows, scores = at.tolist(), chosen.tolist()
-    if len(candidates) and random is not None:
-        candidates = candidates[~np.isin(candidates, rows)]
-        n = min(extra, room - len(rows), len(candidates))
-        if n > 0:
-            more, theirs = explored(
-                engine, person, candidates, n, wish.explore, random, branch.catalogue.n_items
-            )
-            rows += more.tolist()
-            scores += theirs.tolist()
+        rows, scores = at[:room].tolist(), chosen[:room].tolist()
+    if wish.share > 0 and random is not None:
+        extra = min(places(wish.share, wish.k, random), len(rows))
+        candidates = _little_known(branch, skip, wish.allowed) if extra else _NONE
+        # What stands in front by its score is not explored.
+        left = candidates[~np.isin(candidates, rows[: len(rows) - extra])]
+        extra = min(extra, len(left))
+        if extra:
+            more, theirs = explored(branch, engine, person, left, extra, wish.explore, random)
             reasons.update(dict.fromkeys(more.tolist(), "explored"))
+            own = [(row, score) for row, score in zip(rows, scores, strict=True) if row not in reasons]
+            own = own[: len(rows) - extra]
+            rows = [*(row for row, _ in own), *more.tolist()]
+            scores = [*(score for _, score in own), *theirs.tolist()]
             if not engine.uncertain:
                 notes.append("this model does not know how unsure it is: items to explore were drawn evenly")
     if pins:

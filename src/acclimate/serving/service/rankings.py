@@ -12,11 +12,12 @@ from acclimate.serving.retrieval.plain import best
 from acclimate.serving.service.answers import Ranked, Ranking
 from acclimate.serving.service.branch import Branch
 from acclimate.serving.service.checks import listed
-from acclimate.serving.service.diversity import diversified
+from acclimate.serving.service.diversity import POOL, diversified
 from acclimate.serving.service.engine import Engine
-from acclimate.serving.service.limits import MOST_ITEMS
+from acclimate.serving.service.limits import MOST_ITEMS, MOST_K
 from acclimate.serving.service.listing import Listed, Reason
 from acclimate.serving.service.people.person import Person
+from acclimate.serving.service.rules import read_pins
 from acclimate.serving.service.scenes import Scene
 from acclimate.serving.service.strategies import DEFAULT
 
@@ -25,18 +26,21 @@ Item = str | int
 
 def left_out(branch: Branch, exclude: Sequence[Item], bury: Sequence[Item]) -> NDArray[np.int64]:
     """Rows that a list must not hold."""
-    if not exclude and not bury:
-        return branch.buried
-    catalogue = branch.catalogue
-    out = catalogue.rows(listed(exclude, "exclude", MOST_ITEMS), "exclude", known=False)
-    buried = catalogue.rows(listed(bury, "bury", MOST_ITEMS), "bury", known=False)
-    return np.concatenate([branch.buried, np.array([*out, *buried], dtype=np.int64)])
+    rows = [
+        row
+        for given, field in ((exclude, "exclude"), (bury, "bury"))
+        for row in branch.catalogue.rows(listed(given, field, MOST_ITEMS), field, known=False)
+    ]
+    return np.concatenate([branch.buried, np.array(rows, dtype=np.int64)]) if rows else branch.buried
 
 
-def others(branch: Branch, pin: Mapping[Item, int]) -> dict[int, int]:
-    """The tenant's pins whose ranks a request leaves to them."""
-    taken = set(pin.values()) if isinstance(pin, Mapping) else set()
-    return {row: rank for row, rank in branch.pins.items() if rank not in taken}
+def pinned(branch: Branch, pin: Mapping[Item, int] | None) -> Mapping[int, int]:
+    """The pins of a request, and those of the tenant whose items and ranks it leaves alone; row -> rank."""
+    if pin is None:
+        return branch.pins
+    own = read_pins(pin, branch.catalogue, "pin")
+    taken = set(own.values())
+    return {row: rank for row, rank in branch.pins.items() if rank not in taken} | own
 
 
 def ordered(
@@ -51,17 +55,18 @@ def ordered(
     """Given items, n of them, in order."""
     notes: list[str] = []
     order, scores = best(np.sort(rows), engine.scores(person, np.sort(rows)), len(rows))
-    inside = {row: rank for row, rank in pins.items() if rank <= n and row in set(order.tolist())}
-    free = ~np.isin(order, list(inside))
     of = dict(zip(order.tolist(), scores.tolist(), strict=True))
+    inside = {row: rank for row, rank in pins.items() if rank <= n and row in of}
+    free = ~np.isin(order, list(inside))
     own, theirs = order[free], scores[free]
     if diversity > 0 and len(own) > 1:
-        units = branch.units(own)
+        pool = own[: min(POOL * n, MOST_K)]  # as in a list of the best
+        units = branch.units(pool)
         if units is None:
             notes.append("diversity is not known: this model has no item vectors and no labels of items")
         else:
-            chosen = diversified(theirs, units, n, diversity)
-            own = own[chosen]
+            chosen = diversified(theirs[: len(pool)], units, n, diversity)
+            own = np.concatenate([pool[chosen], own[len(pool) :]])
     listed_: list[int] = own.tolist()[: n - len(inside)]
     why: dict[int, Reason] = {}
     for row, rank in sorted(inside.items(), key=lambda one: one[1]):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
-from acclimate.explain import explain
 from acclimate.serving.service.answers import Part, Reasons
 from acclimate.serving.service.branch import Branch
 from acclimate.serving.service.people.person import Person
@@ -13,12 +10,9 @@ from acclimate.serving.service.people.person import Person
 def reasons(branch: Branch, person: Person, row: int, model: str, degraded: tuple[str, ...]) -> Reasons:
     """The prior, what each event adds, what no event accounts for, and their sum."""
     catalogue, engine = branch.catalogue, branch.engine
-    items = catalogue.items(torch.tensor([row]))
-    with torch.no_grad():
-        found = explain(engine.recommender, engine.feedback(person), items)
-    prior, total = float(found.prior[0, 0]), float(found.total[0, 0])
-    added = found.contributions[0, 0].tolist()
-    parts = [Part("prior", prior)]
+    found = engine.reasons(person, row)
+    added = found.added.tolist()
+    parts = [Part("prior", found.prior)]
     for i, (at, value) in enumerate(zip(person.rows.tolist(), person.values.tolist(), strict=True)):
         parts.append(
             Part(
@@ -30,7 +24,7 @@ def reasons(branch: Branch, person: Person, row: int, model: str, degraded: tupl
                 event=person.ids[i],
             )
         )
-    parts += [Part("rest", total - prior - sum(added)), Part("total", total)]
+    parts += [Part("rest", found.total - found.prior - sum(added)), Part("total", found.total)]
     return Reasons(
         item=catalogue.item(row),
         title=catalogue.title(row),

@@ -34,10 +34,9 @@ def read_rules(given: object, catalogue: Catalogue) -> Rules:
             f"Rules have no {shown(strange[0])}; they have {', '.join(_KEYS)}.",
             field=f"rules.{str(strange[0])[:60]}",
         )
-    pins = read_pins(said.get("pin") or {}, catalogue, "rules.pin")
-    buried = catalogue.rows(
-        listed(said.get("bury") or (), "rules.bury", MOST_ITEMS), "rules.bury", known=True
-    )
+    said = {key: value for key, value in said.items() if value is not None}
+    pins = read_pins(said.get("pin", {}), catalogue, "rules.pin")
+    buried = catalogue.rows(listed(said.get("bury", ()), "rules.bury", MOST_ITEMS), "rules.bury", known=True)
     for row in buried:
         if row in pins:
             raise RequestError(
@@ -45,7 +44,7 @@ def read_rules(given: object, catalogue: Catalogue) -> Rules:
                 f"{catalogue.item(row)!r} is both pinned and buried; choose one.",
                 field="rules.bury",
             )
-    explored = share(said.get("exploration") or 0.0, "rules.exploration", MOST_EXPLORED)
+    explored = share(said.get("exploration", 0.0), "rules.exploration", MOST_EXPLORED)
     return Rules(
         pin={catalogue.text(row): rank for row, rank in pins.items()},
         bury=tuple(catalogue.text(row) for row in buried),

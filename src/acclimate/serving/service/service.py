@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,16 +43,18 @@ from acclimate.serving.service.observing import Given, Observation, observed
 from acclimate.serving.service.onboarding import questions
 from acclimate.serving.service.people.person import Person
 from acclimate.serving.service.people.states import States
-from acclimate.serving.service.rankings import left_out, ordered, others, ranking, written
+from acclimate.serving.service.rankings import left_out, ordered, pinned, ranking, written
 from acclimate.serving.service.reasons import reasons
-from acclimate.serving.service.rules import MOST_EXPLORED, read_pins, read_rules
+from acclimate.serving.service.rules import MOST_EXPLORED, read_rules
 from acclimate.serving.service.scenes import Scene, Scenes
 from acclimate.serving.service.strategies import DEFAULT, check_strategy
 from acclimate.serving.service.watching import Watch, signature
 from acclimate.serving.service.whom import Whom, somebody
-from acclimate.serving.store.base import Settings, Store
+from acclimate.serving.store.base import Status, Store
 
 _LOG = logging.getLogger("acclimate.serving")
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 _NONE: Final[NDArray[np.int64]] = np.zeros(0, dtype=np.int64)
 
 Item = str | int
@@ -204,13 +206,12 @@ class Service:
             nothing: Future[list[Receipt]] = Future()
             nothing.set_result([])
             return nothing
-        return _then(
-            self.store.append(tenant, stored),
-            lambda statuses: [
-                Receipt(event.id, status, there)
-                for event, status, there in zip(stored, statuses, known, strict=True)
-            ],
-        )
+
+        def receipts(statuses: list[Status]) -> list[Receipt]:
+            told = zip(stored, statuses, known, strict=True)
+            return [Receipt(event.id, status, there) for event, status, there in told]
+
+        return _then(self.store.append(tenant, stored), receipts)
 
     def undo(self, tenant: str, event_id: str | int, *, user: Who = None, session: Who = None) -> bool:
         """Takes back one event of a person; False if they have none of that id. On disk when it returns."""
@@ -263,7 +264,8 @@ class Service:
                 )
             text = text_id(said["item"], f"{place}.item", "item")
             fields: dict[str, Any] = {}
-            for name, value in mapped(said.get("fields") or {}, f"{place}.fields", 256).items():
+            given = {} if said.get("fields") is None else said["fields"]
+            for name, value in mapped(given, f"{place}.fields", 256).items():
                 at = f"{place}.fields.{str(name)[:60]}"
                 kept = told(named(catalogue.known.data.items.schema, name, at), value, at)
                 fields[str(name)] = list(kept) if isinstance(kept, tuple) else kept
@@ -315,8 +317,7 @@ class Service:
             strategy: who ranks: ``default``, ``popularity``, ``item-knn``.
             deviation: whether to tell the standard deviation of each score.
         """
-        if type(k) is not int or not 1 <= k <= MOST_K:
-            whole(k, "k", 1, MOST_K)
+        k = whole(k, "k", 1, MOST_K)
         scene = self._scene(tenant, user, session, events, fields)
         branch, person = scene.branch, scene.person
         engine = branch.engine if strategy == DEFAULT else branch.engine_for(check_strategy(strategy))
@@ -330,9 +331,7 @@ class Service:
             if exploration is None
             else share(exploration, "exploration", MOST_EXPLORED),
             explore=check_method(explore),
-            pins=branch.pins
-            if not pin
-            else {**others(branch, pin), **read_pins(pin, branch.catalogue, "pin")},
+            pins=pinned(branch, pin),
         )
         random = seed(tenant, scene.key, person, scene.deployment.sha256) if wish.share else None
         found = listing(branch, engine, person, wish, random)
@@ -364,7 +363,7 @@ class Service:
             items: the candidates; one that is given twice counts once. k: default all of them.
         """
         if k is not None:
-            whole(k, "k", 1, MOST_K)
+            k = whole(k, "k", 1, MOST_K)
         scene = self._scene(tenant, user, session, events, fields)
         branch, person = scene.branch, scene.person
         engine = branch.engine if strategy == DEFAULT else branch.engine_for(check_strategy(strategy))
@@ -378,7 +377,6 @@ class Service:
         candidates = candidates[~np.isin(candidates, skip)]
         if filter is not None:
             candidates = candidates[branch.catalogue.filters.mask(filter)[candidates]]
-        pins = {**others(branch, pin), **read_pins(pin, branch.catalogue, "pin")} if pin else branch.pins
         n = len(candidates) if k is None else min(k, len(candidates))
         found = ordered(
             branch,
@@ -387,7 +385,7 @@ class Service:
             candidates,
             n,
             0.0 if diversity == 0 else share(diversity, "diversity", 1.0),
-            pins,
+            pinned(branch, pin),
         )
         return ranking(scene, engine, found, truth(deviation, "deviation"))
 
@@ -406,7 +404,7 @@ class Service:
         of them at most), less each person's mean; without histories, what one event on the item, of the
         highest value, adds to the score of each other.
         """
-        whole(k, "k", 1, MOST_K)
+        k = whole(k, "k", 1, MOST_K)
         scene = self._scene(tenant, None, None, None, None)
         branch, catalogue = scene.branch, scene.branch.catalogue
         row = catalogue.find(item, "item")
@@ -464,7 +462,7 @@ class Service:
         fields: Mapping[str, Any] | None = None,
     ) -> Questions:
         """The k items to ask a newcomer about first, most informative first."""
-        whole(k, "k", 1, MOST_K)
+        k = whole(k, "k", 1, MOST_K)
         scene = self._scene(tenant, user, session, events, fields)
         asked = questions(scene.branch, scene.person, k)
         catalogue = scene.branch.catalogue
@@ -503,8 +501,11 @@ class Service:
         return Export(tuple(events), history)
 
     def search(self, tenant: str, text: str, limit: int = 10) -> list[Match]:
-        """Items whose id or title holds the text, the likeliest first; for no text the most popular."""
-        whole(limit, "limit", 1, MOST_K)
+        """Items whose title holds the text, the likeliest first; for no text the most popular.
+
+        Where there are no titles, ids are searched; the item with exactly this id is always found.
+        """
+        limit = whole(limit, "limit", 1, MOST_K)
         catalogue = self._scenes.branch(self._deployment, tenant).catalogue
         rows = catalogue.search(written_text(text, "search"), limit)
         return [Match(catalogue.item(row), catalogue.title(row)) for row in rows]
@@ -545,13 +546,14 @@ class Service:
             store: dict[str, Any] = {"ok": True, "local": self.store.local, "events": self.store.count()}
         except AcclimateError as error:
             store = {"ok": False, "local": self.store.local, "error": str(error)}
+        deployment = self._deployment
         return {
             "ready": self.ready,
             "model": {
-                "sha256": self.model_sha256,
+                "sha256": deployment.sha256,
                 "file": None if self._path is None else str(self._path),
                 "failure": self._failure,
-                "method": self._deployment.base.method,
+                "method": deployment.base.method,
             },
             "store": store,
             "people": {
@@ -579,9 +581,11 @@ class Service:
                 if model.sha256 == self._deployment.sha256:
                     self._failure = None
                     return False
-                built = Deployment.build(model, self._first_stage, self._approximate)
-            except AcclimateError as error:
-                self._failure = str(error)
+                built = Deployment.build(
+                    model, self._first_stage, self._approximate, self._deployment.settings
+                )
+            except Exception as error:
+                self._failure = str(error) or type(error).__name__
                 self.counts.reloads_failed += 1
                 raise
             self._deployment = built
@@ -619,8 +623,7 @@ class Service:
     def _settled(self, tenant: str, done: Future[int]) -> int:
         """The revision that was written, once answers here reflect it."""
         revision = done.result()
-        settings: Settings = self.store.settings(tenant)
-        self._deployment.renew(tenant, settings)
+        self._deployment.renew(tenant, self.store.settings(tenant))
         return revision
 
     def _history(self, deployment: Deployment, tenant: str, who: Whom) -> tuple[Kept, ...]:
@@ -635,16 +638,19 @@ class Service:
         )
 
 
-def _then(first: Future[Any], change: Any) -> Future[Any]:
-    """A future of what ``change`` makes of another's result; its error is the other's."""
-    second: Future[Any] = Future()
+def _then(first: Future[_A], change: Callable[[_A], _B]) -> Future[_B]:
+    """A future of what ``change`` makes of another's result; its error is the other's.
 
-    def done(finished: Future[Any]) -> None:
-        error = finished.exception()
-        if error is not None:
+    What was submitted cannot be called off, so the future cannot be cancelled.
+    """
+    second: Future[_B] = Future()
+    second.set_running_or_notify_cancel()
+
+    def done(finished: Future[_A]) -> None:
+        try:
+            second.set_result(change(finished.result()))
+        except BaseException as error:  # whoever waits is to hear of it
             second.set_exception(error)
-            return
-        second.set_result(change(finished.result()))
 
     first.add_done_callback(done)
     return second

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -42,9 +43,10 @@ class EventStore:
         waiting: int = WAITING,
         on_close: Callable[[], object] = lambda: None,
     ) -> None:
-        self._reader, self._local, self._on_close = reader, local, on_close
-        self._writer = Writer(ledger, waiting=waiting)
+        self._reads, self._local, self._on_close = reader, local, on_close
+        self._writes = Writer(ledger, waiting=waiting)
         self._seen = _Seen()
+        self._process = os.getpid()
 
     @property
     def local(self) -> bool:
@@ -67,8 +69,9 @@ class EventStore:
 
     def erase(self, tenant: str, user: str) -> Future[int]:
         digest = person_digest(tenant, user)
-        self._seen.forget(digest)
-        return self._writer.submit(lambda ledger: ledger.erase(digest))
+        future = self._writer.submit(lambda ledger: ledger.erase(digest))
+        future.add_done_callback(lambda _: self._seen.forget(digest))
+        return future
 
     def add_items(self, tenant: str, items: Sequence[NewItem]) -> Future[int]:
         rows = items_as_rows(items)
@@ -117,9 +120,28 @@ class EventStore:
         self._done(self._writer.submit(lambda ledger: ledger.touch()))
 
     def close(self) -> None:
-        self._writer.close()
-        self._reader.close()
-        self._on_close()
+        if os.getpid() == self._process:
+            self._writes.close()
+            self._reads.close()
+            self._on_close()
+
+    @property
+    def _reader(self) -> Reader:
+        self._check_process()
+        return self._reads
+
+    @property
+    def _writer(self) -> Writer:
+        self._check_process()
+        return self._writes
+
+    def _check_process(self) -> None:
+        """A fork has neither the thread that writes nor locks of its own on the file."""
+        if os.getpid() != self._process:
+            raise StoreError(
+                f"This event store was opened by process {self._process}, from which this one was forked. "
+                "Open it again in this one."
+            )
 
     def _done(self, future: Future[T]) -> T:
         try:
@@ -127,7 +149,7 @@ class EventStore:
         except TimeoutError:
             raise StoreError(
                 f"The event store did not finish a small write within {CHECK_SECONDS:.0f} seconds: its disk "
-                "or server is overloaded, or another process holds it."
+                "or server is overloaded, or another process holds it. The write still waits for its turn."
             ) from None
 
 

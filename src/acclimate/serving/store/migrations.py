@@ -29,7 +29,8 @@ class Migration:
 # `store` has one row, so that a reader sees with one look what has changed: the newest number, how many were
 # erased, how many revisions all tenants have had.
 # PostgreSQL gives numbers from `acclimate_store.seq`, whose row is also the lock that puts the writers of all
-# processes in one order.
+# processes in one order; `acclimate_writers` has the number of each process's last commit, by which one whose
+# answer was lost is found again. (Transaction numbers would not do: a server that crashed gives them again.)
 MIGRATIONS = (
     Migration(
         1,
@@ -64,6 +65,8 @@ MIGRATIONS = (
             "tenant text NOT NULL, item text NOT NULL, fields text NOT NULL, UNIQUE (tenant, item))",
             "CREATE TABLE acclimate_keys (id text PRIMARY KEY, digest text NOT NULL, tenant text NOT NULL, "
             "scopes text NOT NULL, name text NOT NULL, created double precision NOT NULL)",
+            "CREATE TABLE acclimate_writers (writer uuid PRIMARY KEY, number bigint NOT NULL, "
+            "at timestamptz NOT NULL)",
         ),
     ),
 )

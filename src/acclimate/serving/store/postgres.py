@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import time
+import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 
 from acclimate.errors import StoreError, UserInputError
 from acclimate.serving.store.base import StoredKey
@@ -32,7 +34,7 @@ PATIENCE_SECONDS = 5.0
 """How long writes wait for a server that restarts; once it is known to be down they fail at once."""
 SETTINGS = (
     f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout={LOCK_SECONDS}s -c synchronous_commit=on "
-    "-c idle_in_transaction_session_timeout=60s -c default_transaction_isolation=read\\ committed"
+    "-c idle_in_transaction_session_timeout=15s -c default_transaction_isolation=read\\ committed"
 )
 INSERT = (
     'INSERT INTO acclimate_events (seq, key, person, tenant, "user", id, item, value, "time") '
@@ -48,6 +50,10 @@ VIEW = (
     "LEFT JOIN LATERAL (SELECT seq, id, item, value, time FROM acclimate_events WHERE person = %(person)s "
     "AND undone IS NULL AND h.last <> %(seen)s ORDER BY seq DESC LIMIT %(limit)s) AS e ON true "
     "ORDER BY e.seq DESC"
+)
+COMMITTED = (
+    "WITH mine AS (INSERT INTO acclimate_writers VALUES (%s, %s, now()) ON CONFLICT (writer) DO UPDATE SET "
+    "number = excluded.number, at = excluded.at) UPDATE acclimate_store SET seq = %s, events = events + %s"
 )
 KEYS = "SELECT id, digest, tenant, scopes, name, created FROM acclimate_keys"
 
@@ -117,6 +123,8 @@ class _Server:
                             "ON CONFLICT (one) DO UPDATE SET version = excluded.version",
                             (steps[-1].version,),
                         )
+                    # Of processes that were killed.
+                    connection.execute("DELETE FROM acclimate_writers WHERE at < now() - interval '1 day'")
         except psycopg.Error as error:
             raise self.error("open", error) from None
 
@@ -139,15 +147,15 @@ class PostgresLedger:
     """The connection that writes: see :class:`~acclimate.serving.store.ledger.Ledger`.
 
     A transaction first locks the one row that numbers are taken from, so that writers of all processes take
-    turns. Whether a commit took place whose answer was lost is asked of the server, by its number.
+    turns. Each commit leaves its number, so that one whose answer was lost can be looked up.
     """
 
     def __init__(self, server: _Server) -> None:
         self._server = server
         self._connection: Connection | None = None
         self._down = False
-        self._seq = self._events = 0
-        self._transaction = ""
+        self._seq = self._events = self._number = 0
+        self._writer = uuid.uuid4()
 
     def begin(self) -> None:
         if self._connection is None:
@@ -155,14 +163,12 @@ class PostgresLedger:
         self._events = 0
         with self._guard():
             self._connection.execute("BEGIN")
-            found = self._connection.execute(
-                "SELECT seq, pg_current_xact_id()::text FROM acclimate_store FOR UPDATE"
-            ).fetchone()
+            found = self._connection.execute("SELECT seq FROM acclimate_store FOR UPDATE").fetchone()
             if found is None:
                 raise StoreError(
                     f"The event store in {self._server.name} has lost its row in acclimate_store."
                 )
-            self._seq, self._transaction = found
+            self._seq = found[0]
 
     def insert(self, rows: Sequence[Row], *, checked: bool = False) -> bool:
         if not rows:
@@ -234,18 +240,17 @@ class PostgresLedger:
             self._do.execute("UPDATE acclimate_store SET touched = touched + 1")
 
     def commit(self) -> None:
-        connection, transaction = self._do, self._transaction
+        connection = self._do
+        self._number += 1
         try:
-            connection.execute(
-                "UPDATE acclimate_store SET seq = %s, events = events + %s", (self._seq, self._events)
-            )
+            connection.execute(COMMITTED, (self._writer, self._number, self._seq, self._events))
             connection.execute("COMMIT")
         except psycopg.Error as error:
-            if not connection.closed:
+            if connection.info.transaction_status is TransactionStatus.INERROR:
                 self.rollback()
                 raise self._server.error("write to", error, " Nothing of this call was stored.") from None
             self._drop()
-            self._settle(transaction, error)
+            self._settle(error)
 
     def rollback(self) -> None:
         if self._connection is not None:
@@ -256,6 +261,9 @@ class PostgresLedger:
         """Nothing: the server looks after itself."""
 
     def close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                self._connection.execute("DELETE FROM acclimate_writers WHERE writer = %s", (self._writer,))
         self._drop()
 
     @property
@@ -294,18 +302,19 @@ class PostgresLedger:
             self._down = False
             return connection
 
-    def _settle(self, transaction: str, lost: psycopg.Error) -> None:
+    def _settle(self, lost: psycopg.Error) -> None:
         """Finds out whether a transaction took place whose commit was not answered.
 
         Raises:
             LostError: it did not, and may be tried again. StoreError: it cannot be found out.
         """
-        status = self._status(transaction)
-        if status == "committed":
+        newest = self._newest()
+        if newest == self._number:
             return
-        if status == "aborted":
-            raise LostError(f"{self._server.name} lost a transaction. Nothing of this call was stored.")
-        self._drop()
+        if newest is not None:
+            raise LostError(
+                f"{self._server.name} lost a transaction ({_line(lost)}). Nothing of this call was stored."
+            )
         raise self._server.error(
             "write to",
             lost,
@@ -313,20 +322,26 @@ class PostgresLedger:
             "again, with the same event ids, which changes nothing if it is.",
         )
 
-    def _status(self, transaction: str) -> str | None:
-        """What became of a transaction; None where the server does not say so in time."""
+    def _newest(self) -> int | None:
+        """The number of this process's last commit, 0 if none; None where the server does not say in time."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        with contextlib.suppress(StoreError, psycopg.Error):
-            while time.monotonic() < deadline:
+        while True:
+            try:
                 if self._connection is None:
                     self._connection = self._reconnect()
-                found = self._connection.execute("SELECT pg_xact_status(%s::xid8)", (transaction,)).fetchone()
-                # The server may still be at it, not having noticed that nobody listens.
-                if found and found[0] != "in progress":
-                    status: str | None = found[0]
-                    return status
-                time.sleep(0.05)
-        return None
+                with self._connection.transaction():
+                    # The server may still be at it, not knowing that nobody listens; it holds this row then.
+                    self._connection.execute("SELECT FROM acclimate_store FOR UPDATE")
+                    found = self._connection.execute(
+                        "SELECT number FROM acclimate_writers WHERE writer = %s", (self._writer,)
+                    ).fetchone()
+                return found[0] if found else 0
+            except StoreError:
+                return None
+            except psycopg.Error:
+                self._drop()
+                if time.monotonic() > deadline:
+                    return None
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
@@ -395,8 +410,12 @@ class PostgresReader:
 
     def close(self) -> None:
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     def _read(self, statement: str, values: dict[str, object] | tuple[object, ...]) -> list[Any]:
         """Once more on a new connection, where the old one did not survive a restart of the server."""
@@ -406,12 +425,8 @@ class PostgresReader:
             return self._read_with(self._connect(), statement, values)
         try:
             return self._read_with(connection, statement, values)
-        except StoreError:
-            if not connection.closed:
-                raise
-            while self._idle:
-                with contextlib.suppress(IndexError):
-                    self._idle.pop().close()
+        except LostError:
+            self._drop_idle()
             return self._read_with(self._connect(), statement, values)
 
     def _connect(self) -> Connection:
@@ -428,8 +443,10 @@ class PostgresReader:
         try:
             rows = connection.execute(sql.SQL(statement), values).fetchall()
         except psycopg.Error as error:
+            lost = connection.closed
             connection.close()
-            raise self._server.error("read", error) from None
+            told = self._server.error("read", error)
+            raise (LostError(*told.args) if lost else told) from None
         self._idle.append(connection)
         if self._closed:
             self.close()

@@ -31,7 +31,7 @@ class Recent:
     It knows two stretches: the older one is dropped when it was folded, while the younger one grows.
     """
 
-    def __init__(self, base: int) -> None:
+    def __init__(self, base: int = 0) -> None:
         self.base = self._middle = self.upto = base
         self._older, self._newer = _Part(), _Part()
         self._lock = threading.Lock()
@@ -45,6 +45,10 @@ class Recent:
         with self._lock:
             if folded < self.base:
                 return False
+            if folded > self.upto:
+                # Much was written while this process looked away: the file's indexes have all it knew of.
+                self.base = self._middle = self.upto = folded
+                self._older, self._newer = _Part(), _Part()
             if top > self.upto:
                 self._add(tail(self.upto, top))
                 self.upto = top

@@ -32,6 +32,8 @@ TIDY_ROWS, TIDY_GROUPS = 20_000, 1_000
 """After so many rows or groups the write-ahead log is copied into the file, when nobody waits for it."""
 CHUNKS = tuple(1 << power for power in range(9, -1, -1))
 """Rows of one statement, which is one turn outside the interpreter's lock, however many rows it has."""
+FORGET_SECONDS = 1.0
+"""How long one that erases waits for those who read older pages, and how often it is tried again later."""
 
 
 def _repeated(template: str, each: str) -> dict[int, str]:
@@ -55,9 +57,10 @@ def open_sqlite(
         StoreError: there is no such folder, the file is not a store of ours, a newer version wrote it, or the
             disk fails.
     """
-    file = SqliteFile(path.absolute(), durable=True)
+    # What a link points to, so that all who open the file find the same locks beside it.
+    file = SqliteFile(path.resolve(), durable=True)
     file.prepare(migrations)
-    recent = Recent(file.folded())
+    recent = Recent()
     return EventStore(SqliteLedger(file, recent), SqliteReader(file, recent), local=True, waiting=waiting)
 
 
@@ -66,7 +69,7 @@ def open_temporary(*, waiting: int = WAITING) -> EventStore:
     folder = Path(tempfile.mkdtemp(prefix="acclimate-"))
     file = SqliteFile(folder / "events.sqlite", durable=False)
     file.prepare(MIGRATIONS)
-    recent = Recent(0)
+    recent = Recent()
 
     def remove() -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -87,7 +90,8 @@ class SqliteLedger:
         self._file, self._recent = file, recent
         self._turns = FileTurns(file.path)
         self._connection: sqlite3.Connection | None = None
-        self._holding = self._erased = self._forgetting = False
+        self._holding = self._began = self._erased = self._forgetting = False
+        self._forget_at = 0.0
         self._rows = self._groups = self._folded = 0
         self._start()
 
@@ -99,13 +103,13 @@ class SqliteLedger:
         self._keys: dict[bytes, int] = {}
 
     def begin(self) -> None:
-        self._turns.take()
-        self._holding = True
+        self._take_turn()
         with self._guard():
             if self._connection is None:
                 self._connection = self._file.connect()
             connection = self._connection
             connection.execute("BEGIN IMMEDIATE")
+            self._began = True
             folded, top = connection.execute("SELECT folded, top FROM store").fetchone()
             # A writer holds the newest snapshot there can be, so this cannot be too old.
             self._recent.read(folded, top, lambda after, top: tail(connection, after, top))
@@ -232,22 +236,28 @@ class SqliteLedger:
             if self._entries:
                 self._do.execute("UPDATE store SET events = events + ?, top = ?", (self._events, self._top))
             self._do.execute("COMMIT")
-        self._recent.wrote(self._before, self._entries)
-        self._rows += len(self._entries)
+        before, entries = self._before, self._entries
+        self._forgetting = self._forgetting or self._erased
+        erased, self._began, self._erased = self._erased, False, False
+        self._rows += len(entries)
         self._groups += 1
         self._start(self._top)
-        if self._erased:
-            self._erased, self._forgetting = False, True
-            # Before anybody is told that it is gone. What fails here is tried again by tidy().
-            with contextlib.suppress(sqlite3.Error):
-                self._forget()
-        self._release()
+        try:
+            self._recent.wrote(before, entries)
+            if erased:
+                self._forget(FORGET_SECONDS)  # before anybody is told that it is gone
+        except Exception:
+            # It is on disk, so nobody may be told otherwise. The memory is read again from the log, and what
+            # is to be forgotten is by tidy().
+            log.exception("%s: what follows a commit failed, which is tried again", self._file.path)
+        finally:
+            self._release()
 
     def rollback(self) -> None:
         if self._connection is not None and self._connection.in_transaction:
             with self._guard():
                 self._connection.execute("ROLLBACK")
-        self._erased = False
+        self._began = self._erased = False
         self._start()
         self._release()
 
@@ -255,15 +265,22 @@ class SqliteLedger:
         if self._connection is None:
             return
         try:
-            if self._forgetting:
-                self._forget()
-            if self._top - self._folded >= FOLD:
+            if self._forgetting and time.monotonic() >= self._forget_at:
+                self._take_turn()
+                self._forget(0.0)
+            elif self._top - self._folded >= FOLD:
                 self._fold()
             elif self._rows >= TIDY_ROWS or self._groups >= TIDY_GROUPS:
+                # In a turn, so that all of the log is copied and the next writer begins it anew: where others
+                # write meanwhile there is always something left, and it grows for as long as they do. SQLite
+                # before 3.51.3 may also damage the file where one copies while another begins the log anew.
+                self._take_turn()
                 self._do.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 self._rows = self._groups = 0
         except (StoreError, sqlite3.Error) as error:
             log.warning("%s could not be tidied, which is tried again: %s", self._file.path, error)
+        finally:
+            self._release()
 
     def _fold(self) -> None:
         """Brings the file's indexes up to the newest row, in the order of each index."""
@@ -287,6 +304,9 @@ class SqliteLedger:
 
     def close(self) -> None:
         if self._connection is not None:
+            if self._forgetting:
+                self._forget_at = 0.0
+                self.tidy()
             self._connection.close()
             self._connection = None
         self._turns.close()
@@ -316,32 +336,41 @@ class SqliteLedger:
         revision: int = found[0]
         return revision
 
-    def _forget(self) -> None:
+    def _forget(self, seconds: float) -> None:
         """Copies the write-ahead log into the file and cuts it: no older page then holds what was erased."""
-        deadline = time.monotonic() + 1.0
-        while True:
-            busy = self._do.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            if not busy:
-                self._forgetting, self._rows, self._groups = False, 0, 0
-                return
-            if time.monotonic() > deadline:
-                log.warning(
-                    "%s is being read all the time: what was erased is in its log until later",
-                    self._file.path,
-                )
-                return
-            time.sleep(0.01)
+        deadline = time.monotonic() + seconds
+        # SQLite itself would wait for those who read for as long as it does for those who write.
+        patience = self._do.execute("PRAGMA busy_timeout").fetchone()[0]
+        self._do.execute("PRAGMA busy_timeout=0")
+        try:
+            while busy := self._do.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() >= deadline:
+                    break
+                time.sleep(0.01)
+        finally:
+            self._do.execute(f"PRAGMA busy_timeout={patience}")
+            self._forget_at = time.monotonic() + FORGET_SECONDS
+        if not busy:
+            self._forgetting, self._rows, self._groups = False, 0, 0
+        elif seconds:
+            log.warning(
+                "%s is read by a program that does not end: what was erased stays in its log until it does",
+                self._file.path,
+            )
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
         """After a failure nothing of the transaction, or of what the connection believes, is used again."""
         try:
             yield
-        except sqlite3.IntegrityError:
+        except (
+            sqlite3.IntegrityError,
+            sqlite3.DataError,
+            sqlite3.ProgrammingError,
+            sqlite3.NotSupportedError,
+        ):
             raise
-        except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
-            if isinstance(error, (sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)):
-                raise
+        except sqlite3.DatabaseError as error:
             self._drop()
             raise self._file.error("write to", error) from None
 
@@ -354,10 +383,12 @@ class SqliteLedger:
                 connection.execute("ROLLBACK")
             connection.close()
         try:
-            self._heal()
+            if self._began:
+                self._heal()
         except sqlite3.Error as error:
             log.warning("%s cannot be written: %s", self._file.path, error)
         finally:
+            self._began = False
             self._release()
 
     def _heal(self) -> None:
@@ -375,6 +406,10 @@ class SqliteLedger:
             connection.close()
             raise
         self._connection = connection
+
+    def _take_turn(self) -> None:
+        self._turns.take()
+        self._holding = True
 
     def _release(self) -> None:
         if self._holding:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from acclimate.errors import StoreError
@@ -36,13 +37,18 @@ class SqliteFile:
             turns.take()
             try:
                 new = self._create()
-                with self.failing("open"), contextlib.closing(self.connect()) as connection:
+                with contextlib.closing(self.connect()) as connection:
                     self._migrate(connection, migrations)
                 if new and self.durable:
                     _sync_folder(self.path.parent)
             finally:
-                turns.give()
                 turns.close()
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+                raise StoreError(
+                    f"{self.path} is not an event store (nor any SQLite file). Name another file."
+                ) from None
+            raise self.error("open", error) from None
         except OSError as error:
             reason = error.strerror or error
             raise StoreError(
@@ -51,16 +57,16 @@ class SqliteFile:
             ) from None
 
     def _create(self) -> bool:
-        """Makes an empty file unless there is one; what is there already has to be SQLite's."""
-        # What people did is nobody else's business; the log beside the file gets the same permissions.
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Makes an empty file unless there is one; whether it is empty."""
+        # A file that is there is opened by SQLite alone: closing another descriptor of it gives up the locks
+        # of a store that this process opened before, and then others remove the log that it writes.
         try:
-            start = os.read(descriptor, 16)
-        finally:
-            os.close(descriptor)
-        if start not in (b"", b"SQLite format 3\0"):
-            raise StoreError(f"{self.path} is not an event store (nor any SQLite file). Name another file.")
-        return not start
+            # What people did is nobody else's business; the log beside the file gets the same permissions.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            if not os.access(self.path, os.R_OK | os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+        return self.path.stat().st_size == 0
 
     def _migrate(self, connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
         where = f"The event store {self.path}"
@@ -81,12 +87,6 @@ class SqliteFile:
         connection.execute(f"PRAGMA user_version={steps[-1].version}")
         connection.execute("COMMIT")
 
-    def folded(self) -> int:
-        """The number of the last row that the file's indexes hold."""
-        with self.failing("read"), contextlib.closing(self.connect()) as connection:
-            number: int = connection.execute("SELECT folded FROM store").fetchone()[0]
-        return number
-
     def connect(self, *, reading: bool = False) -> sqlite3.Connection:
         connection = sqlite3.connect(
             f"{self.path.as_uri()}?mode=rw",
@@ -97,6 +97,9 @@ class SqliteFile:
         )
         try:
             connection.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'OFF'}")
+            # Where fsync() stops at the disk's own memory (macOS), ask for what goes through it.
+            connection.execute("PRAGMA fullfsync=ON")
+            connection.execute("PRAGMA checkpoint_fullfsync=ON")
             connection.execute("PRAGMA secure_delete=ON")
             connection.execute("PRAGMA cache_size=-65536")
             connection.execute("PRAGMA mmap_size=1073741824")
@@ -110,15 +113,8 @@ class SqliteFile:
             raise
         return connection
 
-    @contextlib.contextmanager
-    def failing(self, what: str) -> Iterator[None]:
-        """Turns what SQLite says into what an operator can do something about."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self.error(what, error) from None
-
     def error(self, what: str, error: sqlite3.Error) -> StoreError:
+        """What SQLite says, and what an operator can do about it."""
         name = getattr(error, "sqlite_errorname", "")
         if name == "SQLITE_FULL":
             cure = "The disk is full: free some space. The store goes on by itself."

@@ -75,8 +75,10 @@ class SqliteReader:
         folded = self._lasts.get(person)
         if revision is None or erased is None:
             return None
-        head = connection.execute(HEAD).fetchone()
-        _, top, revisions, erasures = head
+        _, top, revisions, erasures = connection.execute(HEAD).fetchone()
+        # All rows up to this moment must have been looked at, and that before the person's are looked up.
+        if recent.upto != top or revision[0] != revisions or erased[0] != erasures:
+            return None
         base, numbers = recent.of(person, top)
         if numbers:
             last = numbers[-1]
@@ -86,10 +88,7 @@ class SqliteReader:
             last = folded[1]
         else:
             return None
-        # All rows up to this moment, and none after it, must have been looked at.
-        if last != seen or recent.upto != top or revision[0] != revisions or erased[0] != erasures:
-            return None
-        return revision[1], erased[1], last, None
+        return (revision[1], erased[1], last, None) if last == seen else None
 
     def _begin(self, connection: sqlite3.Connection, person: bytes) -> tuple[Head, int, list[int]]:
         """Begins a transaction: what its moment is like, and where a person's rows are (see Recent.of)."""
@@ -153,10 +152,7 @@ class SqliteReader:
         return count
 
     def keys(self) -> list[StoredKey]:
-        rows = self._read(
-            "SELECT id, digest, tenant, scopes, name, created FROM keys ORDER BY created, id", ()
-        )
-        return [_key(row) for row in rows]
+        return [_key(row) for row in self._read(f"{KEYS} ORDER BY created, id", ())]
 
     def key(self, key_id: str) -> StoredKey | None:
         rows = self._read(f"{KEYS} WHERE id = ?", (key_id,))
@@ -164,8 +160,9 @@ class SqliteReader:
 
     def close(self) -> None:
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     def _read(self, statement: str, values: tuple[object, ...]) -> list[Any]:
         with self._connection() as connection:

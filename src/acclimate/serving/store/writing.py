@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from acclimate.errors import AcclimateError, ConflictError, OverloadedError, StoreError
+from acclimate.errors import ConflictError, OverloadedError, StoreError
 from acclimate.serving.store.base import Status
 from acclimate.serving.store.ledger import Ledger, LostError
 from acclimate.serving.store.rows import Known, Row
@@ -55,6 +56,7 @@ class Writer:
         self._ledger, self._limit, self._group = ledger, waiting, group
         self._queue: deque[Append | Change] = deque()
         self._weight = 0
+        self._broken: BaseException | None = None
         self._closed = self._idle = False
         self._wake = threading.Condition(threading.Lock())
         self._thread = threading.Thread(target=self._run, name="acclimate-writer", daemon=True)
@@ -81,6 +83,8 @@ class Writer:
         # A write that waits in the queue cannot be cancelled: whether it happened must not be left open.
         job.future.set_running_or_notify_cancel()
         with self._wake:
+            if self._broken is not None:
+                raise _stopped(self._broken, "Nothing of this call was stored.")
             if self._closed:
                 raise StoreError("The event store is closed; nothing was written.")
             if self._weight and self._weight + job.weight > self._limit:
@@ -116,21 +120,39 @@ class Writer:
             return jobs
 
     def _run(self) -> None:
-        while jobs := self._take():
-            self._write(jobs)
-            del jobs
-            self._ledger.tidy()
-        self._ledger.close()
+        jobs: list[Append | Change] = []
+        try:
+            while jobs := self._take():
+                self._write(jobs)
+                jobs = []
+                self._ledger.tidy()
+        except BaseException as error:
+            # A fault of our own. Nobody is to wait for what will not happen, and nobody is to be told a lie.
+            log.critical("the event store has stopped writing: restart the server", exc_info=error)
+            with self._wake:
+                self._broken = error
+                waiting, self._weight = list(self._queue), 0
+                self._queue.clear()
+            for job in jobs:
+                if not job.future.done():
+                    job.future.set_exception(
+                        _stopped(error, "It may be stored or not: send it again with the same ids.")
+                    )
+            for job in waiting:
+                job.future.set_exception(_stopped(error, "Nothing of this call was stored."))
+        finally:
+            self._ledger.close()
 
     def _write(self, jobs: list[Append | Change]) -> None:
         try:
             outcomes = self._transact(jobs)
-        except AcclimateError as error:
+        except StoreError as error:
+            self._roll_back()
             for job in jobs:
                 job.future.set_exception(type(error)(*error.args))
         except Exception as error:
             # Not the disk: something in one of the calls. The others are not to suffer for it.
-            self._ledger.rollback()
+            self._roll_back()
             if len(jobs) > 1:
                 for job in jobs:
                     self._write([job])
@@ -139,10 +161,15 @@ class Writer:
             jobs[0].future.set_exception(StoreError(f"This could not be written ({error!r}). Nothing was."))
         else:
             for future, outcome in outcomes:
-                if isinstance(outcome, AcclimateError):
+                if isinstance(outcome, StoreError):
                     future.set_exception(outcome)
                 else:
                     future.set_result(outcome)
+
+    def _roll_back(self) -> None:
+        # Where it fails the connection was dropped, and its transaction with it.
+        with contextlib.suppress(StoreError):
+            self._ledger.rollback()
 
     def _transact(self, jobs: list[Append | Change]) -> list[Outcome]:
         """One transaction; tried once more where the connection was lost before the commit."""
@@ -218,6 +245,10 @@ def _insert_carefully(ledger: Ledger, jobs: list[Append]) -> list[Outcome]:
             "An event id was used by a writer that did not wait for its turn. Nothing was written."
         )
     return outcomes
+
+
+def _stopped(error: BaseException, what: str) -> StoreError:
+    return StoreError(f"The event store has stopped writing ({error!r}). {what} Restart the server.")
 
 
 def _conflict(event_id: str) -> ConflictError:

@@ -8,6 +8,7 @@ from acclimate.serving.http import schemas
 from acclimate.serving.http.operations import Call, Operation
 from acclimate.serving.http.people import person_of
 from acclimate.serving.service.answers import Questions, Ranking, Reasons
+from acclimate.serving.service.strategies import DEFAULT, STRATEGIES
 
 
 def recommend(call: Call) -> Ranking:
@@ -60,14 +61,16 @@ def _told(call: Call, answer: Any) -> Any:
 
 
 def _kind(call: Call) -> str:
-    return str(call.body.get("strategy", "default"))
+    # One kind for all names that are none: what callers make up must not pile up.
+    strategy = call.body.get("strategy", DEFAULT)
+    return strategy if strategy in STRATEGIES else "unknown"
 
 
 def _heavy(call: Call) -> bool:
     body = call.body
     if not ("strategy" in body or "diversity" in body):
         return False
-    strategy, diversity = body.get("strategy", "default"), body.get("diversity", 0.0)
+    strategy, diversity = body.get("strategy", DEFAULT), body.get("diversity", 0.0)
     return not call.service.prepared(call.tenant, strategy=strategy, diversity=diversity)
 
 

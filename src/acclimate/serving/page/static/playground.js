@@ -47,15 +47,20 @@ const decimals = () =>
 async function start() {
   key.show();
   try {
-    card = (await get("/v1/model")).data;
+    await introduce();
   } catch (error) {
     return failed(error, start);
   }
+  for (const event of log) if (event.state === "saving") event.state = "unknown";
+  return refresh({ loading: true });
+}
+
+/** Asks what the model is, and what it takes. */
+async function introduce() {
+  card = (await get("/v1/model")).data;
   scale = card.scale === "rating" ? { kind: "rating", low: card.value.min, high: card.value.max } : { kind: "choice" };
   $("served").textContent = `${card.learner} on ${card.data}, ${many(card.items, "item")}`;
   $("pick-title").textContent = scale.kind === "rating" ? "Rate something you know" : "Pick something you like";
-  for (const event of log) if (event.state === "saving") event.state = "unknown";
-  return refresh({ loading: true });
 }
 
 /** Asks for the list, then for all that explains it. */
@@ -67,6 +72,7 @@ async function refresh({ action = null, began = null, stored = null, loading = f
   let answer;
   try {
     answer = await post("/v1/recommend", { session, k: K, deviation: true }, { signal });
+    if (card.sha256 !== answer.data.model) await introduce();
   } catch (error) {
     if (signal.aborted) return;
     failed(error, () => refresh({ action, began, stored }));
@@ -81,7 +87,6 @@ async function refresh({ action = null, began = null, stored = null, loading = f
   const before = ranking?.items ?? null;
   ranking = answer.data;
   reasons = new Map();
-  if (card.sha256 !== ranking.model) get("/v1/model").then(({ data }) => (card = data), () => {});
   notices.degraded(ranking.degraded ?? []);
   drawAll(before);
   const shown = began === null ? null : performance.now() - began;
@@ -120,16 +125,13 @@ function unchanged(action) {
 }
 
 async function explainAll(signal) {
-  const wanted = ranking.events ? ranking.items.map((one) => one.item) : [];
-  // What is open first.
-  wanted.sort((a, b) => open.has(`why:${keyOf(b)}`) - open.has(`why:${keyOf(a)}`));
-  const opened = ranking.events ? [] : ranking.items.map((one) => one.item).filter((item) => open.has(`why:${keyOf(item)}`));
-  const rest = [...wanted, ...opened];
-  const next = async () => {
-    while (rest.length && !signal.aborted) await explain(rest.shift(), signal);
-  };
+  const isOpen = (item) => open.has(`why:${keyOf(item)}`);
+  const all = ranking.items.map((one) => one.item);
+  // What is open first; before any click there is nothing to tell of the others.
+  const wanted = [...all.filter(isOpen), ...(ranking.events ? all.filter((item) => !isOpen(item)) : [])];
   try {
-    await Promise.all([next(), next()]);
+    // One after the other, so that the next click does not wait behind them.
+    for (const item of wanted) if (!signal.aborted) await explain(item, signal);
   } catch {
     // The list stands without reasons; an open panel asks for its own.
   }
@@ -169,7 +171,7 @@ async function compare(signal) {
 
 async function question(signal) {
   try {
-    const { data } = await post("/v1/onboarding", { session, k: Math.min(50, 5 + skipped.size) }, { signal });
+    const { data } = await post("/v1/onboarding", { session, k: Math.min(300, 10 + 2 * skipped.size) }, { signal });
     if (!signal.aborted) drawQuestion(data);
   } catch (error) {
     if (signal.aborted) return;
@@ -180,6 +182,8 @@ async function question(signal) {
 // ------------------------------------------------------------------------------------------------ what is done
 
 function click(one, value) {
+  // A click on what is on its way already is the second half of a double click.
+  if (log.some((event) => event.state === "saving" && event.value === value && keyOf(event.item) === keyOf(one.item))) return;
   const event = { id: `page-${keep.random()}`, item: one.item, title: one.title ?? null, value, state: "saving" };
   log.push(event);
   remember();
@@ -216,6 +220,7 @@ async function store(event, began) {
 }
 
 function undo(event) {
+  if (event.state === "undoing") return;
   const began = performance.now();
   inOrder(async () => {
     event.state = "undoing";
@@ -243,24 +248,28 @@ function startOver() {
   $("erase-no").onclick = () => dialog.close();
   $("erase-yes").onclick = () => {
     dialog.close();
-    inOrder(async () => {
-      try {
-        await ask("DELETE", path());
-      } catch (error) {
-        if (error.kind !== "forbidden") return failed(error, error.passing ? startOver : null);
-        notices.problem(error);
-      }
-      session = begin();
-      log = [];
-      skipped = new Set();
-      snapshots = new Map();
-      open = new Set();
-      remember();
-      await refresh({ action: "Everything is erased." });
-      $("search").focus();
-    });
+    inOrder(erase);
   };
   dialog.showModal();
+}
+
+async function erase() {
+  let refused = null;
+  try {
+    await ask("DELETE", path());
+  } catch (error) {
+    if (error.kind !== "forbidden") return failed(error, error.passing ? () => inOrder(erase) : null);
+    refused = error;
+  }
+  session = begin();
+  log = [];
+  skipped = new Set();
+  snapshots = new Map();
+  open = new Set();
+  remember();
+  await refresh({ action: refused ? "You are a stranger again; your clicks were not erased." : "Everything is erased." });
+  if (refused) notices.problem(refused);
+  $("search").focus();
 }
 
 function failed(error, again = null) {
@@ -413,7 +422,8 @@ function drawLog() {
         event.value === null ? null : h("span", { class: "given" }, hidden("rated "), short(event.value)),
         h(
           "button",
-          { type: "button", class: "quiet", disabled: event.state === "undoing", onclick: () => undo(event) },
+          // Not disabled while it works: that would take the focus away.
+          { type: "button", class: "quiet", "aria-disabled": event.state === "undoing" ? "true" : null, onclick: () => undo(event) },
           "Undo",
           hidden(` ${label(event)}`),
         ),
@@ -422,7 +432,7 @@ function drawLog() {
   );
   if (at < 0) return;
   // The next one to undo, or where the list was.
-  const next = $("log").children[Math.min(at, $("log").children.length - 1)]?.querySelector("button:not(:disabled)");
+  const next = $("log").children[Math.min(at, $("log").children.length - 1)]?.querySelector("button");
   if (next) next.focus({ preventScroll: true });
   else if (!log.length) $("search").focus();
 }
@@ -434,7 +444,7 @@ function column([strategy, title, about], answer, yours) {
       ? h("p", { class: "empty" }, answer.message)
       : h(
           "ol",
-          {},
+          { role: "list" },
           ...answer.items.map((one) => {
             const mine = yours.get(keyOf(one.item));
             const mark =
@@ -469,8 +479,8 @@ function drawQuestion(questions) {
   const say = (value) => click(one, value);
   const next = () => {
     skipped.add(keyOf(one.item));
-    drawQuestion(questions);
-    if (questions.items.every((item) => skipped.has(keyOf(item.item)))) question(looking.signal);
+    if (questions.items.some((item) => !skipped.has(keyOf(item.item)))) drawQuestion(questions);
+    else question(looking.signal);
   };
   $("question").replaceChildren(
     h("p", { class: "asked" }, scale.kind === "rating" ? "Do you know " : "Do you like ", h("strong", { class: "title" }, label(one)), "?"),

@@ -7,7 +7,7 @@ import * as notices from "./notices.js";
 import { bytes, count, duration, many, milliseconds, number } from "./words.js";
 
 const EVERY = 2000;
-const KEPT = 90;
+const KEPT = 30;
 
 let paused = false;
 let timer = null;
@@ -90,15 +90,22 @@ function answers(data, now) {
 /** The last rates as a line; what it says is said in figures beside it. */
 function spark(values) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("class", "spark");
-  svg.setAttribute("viewBox", "0 0 100 20");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("aria-hidden", "true");
+  const line = (kind, d) => {
+    const path = document.createElementNS(svg.namespaceURI, "path");
+    path.setAttribute("class", kind);
+    path.setAttribute("d", d);
+    svg.append(path);
+  };
+  for (const [name, value] of [["class", "spark"], ["viewBox", "0 0 100 20"], ["preserveAspectRatio", "none"], ["aria-hidden", "true"]]) {
+    svg.setAttribute(name, value);
+  }
+  line("floor", "M0 20H100");
+  if (values.length < 2) return svg;
   const most = Math.max(1, ...values);
-  const path = document.createElementNS(svg.namespaceURI, "path");
-  const at = (value, i) => `${((100 * (KEPT - values.length + i)) / (KEPT - 1)).toFixed(2)} ${(19 - (18 * value) / most).toFixed(2)}`;
-  path.setAttribute("d", values.length > 1 ? `M${values.map(at).join("L")}` : "M0 19L100 19");
-  svg.append(path);
+  const x = (i) => (100 * (KEPT - values.length + i)) / (KEPT - 1);
+  const points = values.map((value, i) => `${x(i).toFixed(2)} ${(20 - (18 * value) / most).toFixed(2)}`).join("L");
+  line("area", `M${x(0)} 20L${points}L100 20Z`);
+  line("rate", `M${points}`);
   return svg;
 }
 
@@ -111,12 +118,12 @@ function freshness(data) {
     "freshness",
     "Freshness",
     big(effect),
-    h("p", { class: "hint" }, "from an event being on disk to the first list that reflects it, half of the time"),
+    h("p", { class: "hint" }, "from an event being on disk to that person\u2019s next list, which reflects it: half of the time at most; mostly their own time"),
     facts(
       ["99 in 100 within", effectSlow],
       ["Event on disk, p50", disk],
       ["Event on disk, p99", diskSlow],
-      ["Events waited for", data.event_on_disk ? count(data.event_on_disk.count) : "none yet"],
+      ["Requests with events", data.event_on_disk ? count(data.event_on_disk.count) : "none yet"],
     ),
   );
 }

@@ -25,11 +25,10 @@ export function brief(reasons, decimals) {
   return h(
     "span",
     {},
-    ...most.map((part, i) =>
+    ...most.map((part) =>
       h(
         "span",
         { class: "because" },
-        i ? " " : "",
         h("span", { class: part.contribution < 0 ? "minus" : "plus" }, signed(part.contribution, decimals)),
         ` ${label(part)}`,
       ),

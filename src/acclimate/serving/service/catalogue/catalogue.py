@@ -117,6 +117,8 @@ class Catalogue:
             row = self.known.names.by_title(text)
         except UserInputError as error:
             raise RequestError("unknown_item", str(error), field=field) from None
+        if row in self._by_row:
+            row = -1  # what it is called now stands among its own
         rows = {row, *own} - {-1}
         if len(rows) > 1:
             both = "; ".join(f"{self.title(one)!r} (id {self.item(one)!r})" for one in sorted(rows))

@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from acclimate.data import FeatureTable, Field
@@ -71,7 +72,7 @@ def label(value: object, field: str) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return text(value, field).strip()
-    if isinstance(value, int | float):
+    if isinstance(value, int | float | np.integer | np.floating):
         x = number(value, field, "value")
         return str(int(x)) if x.is_integer() else str(x)
     raise RequestError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +83,8 @@ class Filters:
     def _numbers(self, spec: Field, condition: tuple[object, ...]) -> Mask:
         # Compared as they are kept: rounding is monotonic, so a bound that an item equals is satisfied.
         def kept(x: object) -> np.float32:
-            return np.float32((float(x) - spec.mean) / spec.std)  # type: ignore[arg-type]
+            with np.errstate(over="ignore"):
+                return np.float32((float(x) - spec.mean) / spec.std)  # type: ignore[arg-type]
 
         out = np.zeros(self._n, dtype=np.bool_)
         for table, rows in ((self._table, slice(0, len(self._table))), (self._own, self._changed)):
@@ -161,7 +162,7 @@ def _range(spec: Field, wanted: object, place: str) -> tuple[object, ...]:
 
 
 def _listed(wanted: object, place: str) -> Sequence[object]:
-    values = wanted if isinstance(wanted, list | tuple) else [wanted]
+    values = list(wanted) if isinstance(wanted, Collection) and not isinstance(wanted, str) else [wanted]
     if not values:
         raise RequestError("invalid_input", "The list is empty; no item could satisfy it.", field=place)
     if len(values) > MOST_VALUES:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Final
 
 from acclimate.serving.service.people.person import Person
+
+
+_UNDER_WAY: Final = 10_000
+"""People erased last, of whom something from before may still be being derived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class States:
         self._size = size
         self._kept: OrderedDict[tuple[str, str], Derived] = OrderedDict()
         self._lock = threading.Lock()
-        self._erased: set[tuple[str, str]] = set()
+        self._erased: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.hits = self.misses = 0
 
     def __len__(self) -> int:
@@ -66,5 +71,7 @@ class States:
     def erase(self, tenant: str, key: str) -> None:
         """Forgets somebody, also what is being derived from before."""
         with self._lock:
-            self._erased.add((tenant, key))
+            self._erased[(tenant, key)] = None
+            if len(self._erased) > _UNDER_WAY:
+                self._erased.popitem(last=False)
             self._kept.pop((tenant, key), None)
