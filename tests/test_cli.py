@@ -363,7 +363,8 @@ def test_the_demo_compares_shows_a_newcomer_and_reuses_its_models(ask, tmp_path,
     assert chosen[0] == chosen[1]
     assert load(tmp_path / "demo" / "choices.acc").recommend(events=["Heat (1995)"]).equals(before)
     commands = [line for line in again.splitlines() if line.startswith("acclimate ")]
-    assert len(commands) == 6
+    assert len(commands) == 7
+    assert commands[-1] == f"acclimate serve {tmp_path}/demo/choices.acc"
     for command in commands[:3]:
         assert run(*shlex.split(command)[1:]) == 0, capsys.readouterr().err
     capsys.readouterr()

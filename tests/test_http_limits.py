@@ -291,7 +291,7 @@ def test_what_callers_make_up_does_not_pile_up(model):
 def test_a_list_is_read_until_something_in_it_is_wrong():
     (rank,) = [one for one in OPERATIONS if one.name == "rank"]
     with pytest.raises(ValidationError) as wrong:
-        read_json(rank.reader, b'{"items": [' + b"[]," * 300_000 + b"[]]}")
+        read_json(rank.reader, b'{"items": [' + b"[]," * 5000 + b"[]]}")
     assert wrong.value.error_count() == 1
 
 

@@ -164,7 +164,10 @@ def ranx() -> ModuleType:
     """ranx's metrics as plain Python: compiling them takes a minute, running them on small lists does not."""
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
-        patch.setenv("NUMBA_DISABLE_JIT", "1")
+        import numba
+
+        # Read when a function is decorated; the setting must not outlive the import, for others compile.
+        patch.setattr(numba.config, "DISABLE_JIT", 1)
         import ranx.metrics
 
         return ranx.metrics

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +41,15 @@ class ExactScan:
 
         Args:
             compiled: whether to use the compiled scan, which needs Numba; None uses it where that is
-                installed. Both scans give the same rows and scores, bit for bit.
+                installed and may compile (``NUMBA_DISABLE_JIT``). Both scans give the same rows and scores,
+                bit for bit.
 
         Raises:
             UserInputError: a vector is not finite, or the table has no columns.
         """
         vectors = check_vectors(vectors)
         if compiled is None:
-            compiled = importlib.util.find_spec("numba") is not None
+            compiled = _compiles()
         if not compiled or len(vectors) == 0:
             return cls(vectors, None, norms_of(vectors))
         from acclimate.serving.retrieval.kernel import scan
@@ -115,3 +117,12 @@ class ExactScan:
         if found < 0:
             refuse_query()
         return Found(rows[:found], scores[:found], exact=True)
+
+
+def _compiles() -> bool:
+    if importlib.util.find_spec("numba") is None:
+        return False
+    import numba
+
+    config: Any = numba.config  # its settings are made when it is imported
+    return not config.DISABLE_JIT

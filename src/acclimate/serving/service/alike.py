@@ -46,7 +46,7 @@ class Alikeness:
     """
 
     def __init__(
-        self, model: Model, engine: Engine, catalogue: Catalogue, *, like: Alikeness | None = None
+        self, model: Model, engine: Engine, catalogue: Catalogue, like: Alikeness | None = None
     ) -> None:
         """
         Args:

@@ -134,7 +134,7 @@ class Branch:
             if self._alikeness is None:
                 like = None if self._base is None else self._base.alikeness()
                 if like is None or len(self.catalogue.changed):
-                    like = Alikeness(self.model, self.engine, self.catalogue, like=like)
+                    like = Alikeness(self.model, self.engine, self.catalogue, like)
                 self._alikeness = like
             return self._alikeness
 

@@ -9,7 +9,6 @@ from typing import Final
 
 from acclimate.serving.service.people.person import Person
 
-
 _UNDER_WAY: Final = 10_000
 """People erased last, of whom something from before may still be being derived."""
 
