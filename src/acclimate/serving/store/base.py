@@ -76,10 +76,10 @@ class Store(Protocol):
         An event whose id the tenant already used for the same event (user, item, value) is a ``duplicate``,
         also after it was undone.
 
-        Raises (from the future):
-            ConflictError: an id was used for another event; none of this call's events is stored.
         Raises:
-            OverloadedError: too many writes are waiting.
+            OverloadedError: too many writes are waiting; raised at once.
+            ConflictError: an id was used for another event, and none of this call's events is stored; raised
+                by the future.
         """
         ...
 
